@@ -1,0 +1,81 @@
+"""What can be set: every default and every check of a value, in one place."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+from attrs.validators import optional
+
+from storescp.uids import PREFERENCES
+
+VERBOSITIES = ("quiet", "normal", "verbose", "debug")
+
+
+class ConfigError(ValueError):
+    """A value that cannot be; `field` is the attribute of `Config` that has it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.args[0]}"
+
+
+def _within(low: int, high: int) -> Any:
+    def check(_config: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+        if not low <= value <= high:
+            raise ConfigError(attribute.name, f"must be from {low} to {high}, not {value}")
+
+    return check
+
+
+def _one_of(values: tuple[str, ...]) -> Any:
+    def check(_config: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+        if value not in values:
+            raise ConfigError(attribute.name, f"must be one of {', '.join(values)}, not {value}")
+
+    return check
+
+
+def _positive(_config: object, attribute: "attrs.Attribute[Any]", value: float) -> None:
+    if not 0 < value <= MAX_SECONDS:
+        raise ConfigError(attribute.name, f"must be more than 0 and at most {MAX_SECONDS} seconds, not {value}")
+
+
+def _ae_title(_config: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    # PS3.5 Table 6.2-1, VR AE: the default repertoire without the backslash and control characters.
+    if not 1 <= len(value) <= 16:
+        raise ConfigError(attribute.name, f"must have 1 to 16 characters, not {len(value)}")
+    if not value.isascii() or not value.isprintable() or "\\" in value or not value.strip():
+        raise ConfigError(attribute.name, f"must be printable ASCII without backslashes, and not blank: {value!r}")
+
+
+def _endpoints(descriptions: Iterable[str]) -> tuple[str, ...]:
+    return (descriptions,) if isinstance(descriptions, str) else tuple(descriptions)
+
+
+MAX_SECONDS = 86400 * 365  # longer than any connection; keeps sums of clock readings exact
+
+
+@attrs.frozen(kw_only=True)
+class Config:
+    """The configuration of one Storage SCP. Immutable; a value out of range raises `ConfigError`.
+
+    Times are seconds and may be fractions; sizes are bytes; None means unlimited.
+    """
+
+    port: int | None = attrs.field(default=None, validator=optional(_within(0, 65535)))
+    listen: tuple[str, ...] = attrs.field(default=(), converter=_endpoints)
+    verbosity: str = attrs.field(default="normal", validator=_one_of(VERBOSITIES))
+    ae_title: str = attrs.field(default="STORESCP", validator=_ae_title)
+    require_called_aet: bool = False
+    timeout: float | None = attrs.field(default=None, validator=optional(_positive))
+    acse_timeout: float = attrs.field(default=30, validator=_positive)
+    dimse_timeout: float | None = attrs.field(default=None, validator=optional(_positive))
+    max_pdu: int = attrs.field(default=16384, validator=_within(4096, 131072))
+    ignore: bool = False
+    prefer: str = attrs.field(default="uncompressed", validator=_one_of(tuple(PREFERENCES)))
+    accept_all_syntaxes: bool = False
+    accept_unknown_sop_classes: bool = False
+    output_directory: str = "."

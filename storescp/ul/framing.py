@@ -1,0 +1,82 @@
+"""Bytes in any split to whole PDUs, PS3.8 9.3.1: type, reserved byte, length, body."""
+
+import struct
+from collections.abc import Iterator, Mapping
+
+from storescp.errors import AbortReason, InvalidPDU
+
+_HEADER = struct.Struct(">BxI")
+
+
+class Framer:
+    """Cuts a stream into PDUs.
+
+    `limits` maps each known PDU type to the longest body, in bytes, that is accepted. It is asked as
+    soon as the six header bytes are there, before anything of the body is kept; it may be changed
+    between PDUs, as the maximum length is agreed upon.
+    """
+
+    def __init__(self, limits: Mapping[int, int]) -> None:
+        self._limits = limits
+        self._partial = bytearray()  # of the header, then of the body, when a chunk ends inside one
+        self._type: int | None = None  # of the PDU whose body is awaited
+        self._length = 0
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Ignore whatever is left of this chunk and everything after it."""
+        self._stopped = True
+        self._partial = bytearray()
+
+    def feed(self, chunk: bytes) -> Iterator[tuple[int, memoryview]]:
+        """Yield (type, body) for each PDU that ends in `chunk`.
+
+        A body is a read-only view that stays valid for as long as it is kept: most are windows into
+        `chunk`, those that were split are put together in memory of their own.
+
+        Raises `InvalidPDU` for an unknown type or a length over its limit, and stops: where the next PDU
+        begins is anybody's guess then.
+        """
+        rest = memoryview(chunk)
+        while not self._stopped:
+            if self._type is None:
+                rest = self._read_header(rest)
+                if self._type is None:
+                    return
+            length = self._length
+            if self._partial or len(rest) < length:
+                rest = self._gather(rest)
+                if len(self._partial) < length:
+                    return
+                body = memoryview(self._partial).toreadonly()
+                self._partial = bytearray()
+            else:
+                body, rest = rest[:length], rest[length:]
+            pdu_type, self._type = self._type, None
+            yield pdu_type, body
+
+    def _gather(self, rest: memoryview) -> memoryview:
+        wanted = self._length - len(self._partial)
+        self._partial += rest[:wanted]
+        return rest[wanted:]
+
+    def _read_header(self, rest: memoryview) -> memoryview:
+        if self._partial or len(rest) < _HEADER.size:
+            self._length = _HEADER.size
+            rest = self._gather(rest)
+            if len(self._partial) < _HEADER.size:
+                return rest
+            pdu_type, length = _HEADER.unpack(self._partial)
+            self._partial = bytearray()
+        else:
+            pdu_type, length = _HEADER.unpack_from(rest)
+            rest = rest[_HEADER.size :]
+        limit = self._limits.get(pdu_type)
+        if limit is None:
+            self.stop()
+            raise InvalidPDU(f"PDU type {pdu_type:02X}H is unknown", AbortReason.UNRECOGNIZED_PDU)
+        if length > limit:
+            self.stop()
+            raise InvalidPDU(f"PDU of type {pdu_type:02X}H claims {length} bytes, more than {limit}")
+        self._type, self._length = pdu_type, length
+        return rest

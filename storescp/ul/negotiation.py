@@ -1,0 +1,166 @@
+"""What an A-ASSOCIATE-RQ is answered: PS3.8 7.1.1 and PS3.7 Annex D.3.3, decided by a `Policy`.
+
+The acceptor's order of transfer syntaxes decides, not the requestor's.
+"""
+
+from collections.abc import Iterable
+
+import attrs
+
+from storescp.config import Config
+from storescp.uids import (
+    APPLICATION_CONTEXT,
+    IMPLEMENTATION_CLASS_UID,
+    IMPLEMENTATION_VERSION_NAME,
+    IMPLICIT_LE,
+    KNOWN,
+    PREFERENCES,
+    STORAGE_SOP_CLASSES,
+    TRANSFER_SYNTAXES,
+    UNCOMPRESSED,
+    VERIFICATION,
+)
+from storescp.ul.items import (
+    AsynchronousOperationsWindow,
+    ImplementationClassUID,
+    ImplementationVersionName,
+    MaximumLength,
+    PresentationContextAC,
+    PresentationContextRQ,
+    RoleSelection,
+    SOPClassExtendedNegotiation,
+    UserInformation,
+    UserItem,
+)
+from storescp.ul.pdu import AAssociateAC, AAssociateRJ, AAssociateRQ, PDataTF, ae_title
+
+PROTOCOL_VERSION = 1
+LONGEST_UID = 64  # PS3.5 9.1
+
+# PS3.8 Table 9-21: (result, source, reason); all are permanent.
+NO_REASON_GIVEN = AAssociateRJ(1, 1, 1)
+APPLICATION_CONTEXT_NOT_SUPPORTED = AAssociateRJ(1, 1, 2)
+CALLED_AE_TITLE_NOT_RECOGNIZED = AAssociateRJ(1, 1, 7)
+PROTOCOL_VERSION_NOT_SUPPORTED = AAssociateRJ(1, 2, 2)
+
+# A P-DATA-TF of ours must take a fragment of two bytes or more; no real device announces less than 4096.
+SMALLEST_MAXIMUM_LENGTH = PDataTF.OVERHEAD + 2
+
+# PS3.4 Table B.3-2: storage level 2 (full), digital signature level 3 (bit preserving), no element coercion.
+# It is what storing the bytes as they came means.
+_STORAGE_SUPPORT = bytes([2, 0, 3, 0, 0, 0])
+
+
+@attrs.frozen(kw_only=True)
+class Policy:
+    """What is accepted. `transfer_syntaxes` are in our order of preference."""
+
+    ae_title: str
+    require_called_aet: bool
+    max_pdu: int
+    transfer_syntaxes: tuple[str, ...]
+    unknown_sop_classes: bool
+
+    @classmethod
+    def from_config(cls, config: Config) -> "Policy":
+        return cls(
+            ae_title=config.ae_title,
+            require_called_aet=config.require_called_aet,
+            max_pdu=config.max_pdu,
+            transfer_syntaxes=_transfer_syntaxes(PREFERENCES[config.prefer], config.accept_all_syntaxes),
+            unknown_sop_classes=config.accept_unknown_sop_classes,
+        )
+
+    def accepts_abstract_syntax(self, uid: str) -> bool:
+        """Verification and storage; what the dictionary knows as something else is never stored."""
+        if uid in STORAGE_SOP_CLASSES or uid == VERIFICATION:
+            return True
+        return self.unknown_sop_classes and uid not in KNOWN and 1 <= len(uid) <= LONGEST_UID
+
+
+def _transfer_syntaxes(preferred: tuple[str, ...], all_of_them: bool) -> tuple[str, ...]:
+    if not all_of_them:
+        return preferred
+    uncompressed = (*preferred, *(uid for uid in UNCOMPRESSED if uid not in preferred))
+    return (*uncompressed, *sorted(TRANSFER_SYNTAXES.difference(uncompressed)))
+
+
+def negotiate(request: AAssociateRQ, policy: Policy) -> AAssociateAC | AAssociateRJ:
+    """The service user's answer to `request`."""
+    if request.application_context_name != APPLICATION_CONTEXT:
+        return APPLICATION_CONTEXT_NOT_SUPPORTED
+    if policy.require_called_aet and ae_title(request.called_ae_title) != policy.ae_title.strip():
+        return CALLED_AE_TITLE_NOT_RECOGNIZED
+    if 0 < maximum_length(request.user_information) < SMALLEST_MAXIMUM_LENGTH:
+        return NO_REASON_GIVEN
+    roles = {item.sop_class_uid: _answer_role(item) for item in request.user_information.every(RoleSelection)}
+    contexts = tuple(_answer_context(context, policy, roles) for context in request.presentation_contexts)
+    accepted = {
+        proposed.abstract_syntax
+        for proposed, answer in zip(request.presentation_contexts, contexts, strict=True)
+        if answer.result == PresentationContextAC.ACCEPTANCE
+    }
+    return AAssociateAC(
+        protocol_version=PROTOCOL_VERSION,
+        called_ae_title=request.called_ae_title,
+        calling_ae_title=request.calling_ae_title,
+        reserved=request.reserved,
+        application_context_name=APPLICATION_CONTEXT,
+        presentation_contexts=contexts,
+        user_information=_answer_user_information(request.user_information, policy, roles.values(), accepted),
+    )
+
+
+def refusal(request: AAssociateRQ) -> AAssociateRJ | None:
+    """The service provider's refusal: of a protocol version without the bit of version 1, PS3.8 9.3.2."""
+    return None if request.protocol_version & PROTOCOL_VERSION else PROTOCOL_VERSION_NOT_SUPPORTED
+
+
+def maximum_length(information: UserInformation) -> int:
+    """The longest P-DATA-TF body, in bytes, that the sender of `information` receives; 0 means any."""
+    item = information.first(MaximumLength)
+    return item.maximum_length if item else 0
+
+
+def _answer_role(proposed: RoleSelection) -> RoleSelection:
+    # We are an SCP only: the requestor may be SCU, never SCP, PS3.7 D.3.3.4.
+    return RoleSelection(proposed.sop_class_uid, min(proposed.scu_role, 1), 0)
+
+
+def _answer_context(
+    proposed: PresentationContextRQ, policy: Policy, roles: dict[str, RoleSelection]
+) -> PresentationContextAC:
+    def answer(result: int, transfer_syntax: str = IMPLICIT_LE) -> PresentationContextAC:
+        return PresentationContextAC(proposed.context_id, result, transfer_syntax)
+
+    if not policy.accepts_abstract_syntax(proposed.abstract_syntax):
+        return answer(PresentationContextAC.ABSTRACT_SYNTAX_NOT_SUPPORTED)
+    role = roles.get(proposed.abstract_syntax)
+    if role and not role.scu_role:  # a requestor that will not be SCU has nothing to send here
+        return answer(PresentationContextAC.USER_REJECTION)
+    offered = frozenset(proposed.transfer_syntaxes)
+    for syntax in policy.transfer_syntaxes:
+        if syntax in offered:
+            return answer(PresentationContextAC.ACCEPTANCE, syntax)
+    return answer(PresentationContextAC.TRANSFER_SYNTAXES_NOT_SUPPORTED)
+
+
+def _answer_user_information(
+    proposed: UserInformation, policy: Policy, roles: Iterable[RoleSelection], accepted: set[str]
+) -> UserInformation:
+    # Common extended negotiation has no answer. A user identity is not verified, so it gets no
+    # positive response: PS3.7 D.3.3.7 leaves its requestor to decide whether to go on.
+    items: list[UserItem] = [
+        MaximumLength(policy.max_pdu),
+        ImplementationClassUID(IMPLEMENTATION_CLASS_UID),
+        ImplementationVersionName(IMPLEMENTATION_VERSION_NAME),
+    ]
+    if proposed.first(AsynchronousOperationsWindow):
+        items.append(AsynchronousOperationsWindow(1, 1))
+    items += [role for role in roles if role.sop_class_uid in accepted]
+    items += [
+        SOPClassExtendedNegotiation(sop_class_uid, _STORAGE_SUPPORT)
+        for sop_class_uid in dict.fromkeys(item.sop_class_uid for item in proposed.every(SOPClassExtendedNegotiation))
+        if sop_class_uid in accepted & STORAGE_SOP_CLASSES
+    ]
+    return UserInformation(tuple(items))

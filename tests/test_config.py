@@ -1,0 +1,122 @@
+# mypy: allow-untyped-calls
+"""Defaults and bounds of the configuration."""
+
+from typing import Any
+
+import attrs
+from twisted.trial.unittest import SynchronousTestCase
+
+from storescp.config import Config, ConfigError
+
+DEFAULTS = {
+    "port": None,
+    "listen": (),
+    "verbosity": "normal",
+    "ae_title": "STORESCP",
+    "require_called_aet": False,
+    "timeout": None,
+    "acse_timeout": 30,
+    "dimse_timeout": None,
+    "max_pdu": 16384,
+    "ignore": False,
+    "prefer": "uncompressed",
+    "accept_all_syntaxes": False,
+    "accept_unknown_sop_classes": False,
+    "output_directory": ".",
+}
+
+YEAR = 31536000
+SECONDS = "must be more than 0 and at most 31536000 seconds, not "
+TITLE_LENGTH = "must have 1 to 16 characters, not "
+TITLE_TEXT = "must be printable ASCII without backslashes, and not blank: "
+
+ALLOWED: dict[str, tuple[Any, ...]] = {
+    "port": (None, 0, 1, 104, 65535),
+    "verbosity": ("quiet", "normal", "verbose", "debug"),
+    "ae_title": ("A", "0123456789ABCDEF", "store scp", " SPACES ", "!#$%&()*+,-./:;<", "~}|{`_^]["),
+    "timeout": (None, 1, 0.001, YEAR),
+    "acse_timeout": (1, 0.001, YEAR),
+    "dimse_timeout": (None, 1, 0.001, YEAR),
+    "max_pdu": (4096, 4097, 131072),
+    "prefer": ("uncompressed", "little", "big", "implicit"),
+}
+
+REFUSED: dict[str, dict[Any, str]] = {
+    "port": {-1: "must be from 0 to 65535, not -1", 65536: "must be from 0 to 65535, not 65536"},
+    "verbosity": {
+        "loud": "must be one of quiet, normal, verbose, debug, not loud",
+        "": "must be one of quiet, normal, verbose, debug, not ",
+    },
+    "ae_title": {
+        "": TITLE_LENGTH + "0",
+        "0123456789ABCDEFG": TITLE_LENGTH + "17",
+        " ": TITLE_TEXT + "' '",
+        " " * 16: TITLE_TEXT + "'                '",
+        "A\\B": TITLE_TEXT + r"'A\\B'",
+        "A\nB": TITLE_TEXT + r"'A\nB'",
+        "A\0": TITLE_TEXT + r"'A\x00'",
+        "A\x1b": TITLE_TEXT + r"'A\x1b'",
+        "A\x7f": TITLE_TEXT + r"'A\x7f'",
+        "CAF\xc9": TITLE_TEXT + "'CAF\xc9'",
+    },
+    **{
+        field: {
+            0: SECONDS + "0",
+            -1: SECONDS + "-1",
+            YEAR + 1: SECONDS + "31536001",
+            float("inf"): SECONDS + "inf",
+            float("nan"): SECONDS + "nan",
+        }
+        for field in ("timeout", "acse_timeout", "dimse_timeout")
+    },
+    "max_pdu": {
+        0: "must be from 4096 to 131072, not 0",
+        100: "must be from 4096 to 131072, not 100",
+        4095: "must be from 4096 to 131072, not 4095",
+        131073: "must be from 4096 to 131072, not 131073",
+    },
+    "prefer": {"jpeg": "must be one of uncompressed, little, big, implicit, not jpeg"},
+}
+
+
+class ConfigTests(SynchronousTestCase):
+    def test_defaults(self) -> None:
+        """Without any option the configuration is the one the documentation promises."""
+        self.assertEqual(DEFAULTS, attrs.asdict(Config()))
+
+    def test_allowed_values(self) -> None:
+        """Every value within its bounds, the bounds among them, is taken as it is, and changes nothing else."""
+        for field, values in ALLOWED.items():
+            for value in values:
+                self.assertEqual({**DEFAULTS, field: value}, attrs.asdict(Config(**{field: value})))
+
+    def test_refused_values(self) -> None:
+        """Every value out of its bounds is refused by an error that names the field, the bounds and the value."""
+        for field, refusals in REFUSED.items():
+            for value, text in refusals.items():
+                error = self.assertRaises(ConfigError, Config, **{field: value})
+                self.assertEqual((field, f"{field}: {text}"), (error.field, str(error)), repr(value))
+
+    def test_error_of_the_caller(self) -> None:
+        """A refused value is a ValueError: an embedder need not know our errors."""
+        self.assertRaises(ValueError, Config, max_pdu=100)
+
+    def test_switches(self) -> None:
+        """What is off by default can be switched on."""
+        for field in ("require_called_aet", "ignore", "accept_all_syntaxes", "accept_unknown_sop_classes"):
+            options: dict[str, Any] = {field: True}
+            self.assertEqual({**DEFAULTS, **options}, attrs.asdict(Config(**options)))
+
+    def test_listen(self) -> None:
+        """Endpoints to listen on are kept as a tuple, whatever sequence they came in."""
+        endpoints: Any = ["tcp:104", "tcp6:104"]
+        self.assertEqual(("tcp:104", "tcp6:104"), Config(listen=endpoints).listen)
+
+    def test_frozen(self) -> None:
+        """A configuration does not change once it is made."""
+        self.assertRaises(attrs.exceptions.FrozenInstanceError, setattr, Config(), "port", 104)
+
+    def test_evolved(self) -> None:
+        """A configuration made from another is checked too."""
+        error = self.assertRaises(ConfigError, attrs.evolve, Config(), port=70000)
+        self.assertEqual("port: must be from 0 to 65535, not 70000", str(error))
