@@ -1,0 +1,148 @@
+"""The contracts for whoever embeds a Storage SCP: where instances go, and who is told what happens."""
+
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface, implementer
+
+from storescp.dimse.commands import Command
+from storescp.errors import StoreFailure
+from storescp.ul.machine import PAbort
+from storescp.ul.pdu import AAbort, AAssociateAC, AAssociateRJ, AAssociateRQ
+
+
+@attrs.frozen(eq=False, kw_only=True)
+class Association:
+    """Who is at the other end. Text from the peer: latin-1, not escaped; compared by identity."""
+
+    peer: str
+    calling_ae_title: str
+    called_ae_title: str
+    implementation_class_uid: str = ""
+    implementation_version_name: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class PresentationContext:
+    """A presentation context that was accepted."""
+
+    context_id: int
+    abstract_syntax: str
+    transfer_syntax: str
+
+
+@attrs.frozen(kw_only=True)
+class StoreRequest:
+    """A C-STORE request whose data set is about to come, encoded in `transfer_syntax`. Text from the peer."""
+
+    association: Association
+    context_id: int
+    transfer_syntax: str
+    message_id: int
+    sop_class_uid: str
+    sop_instance_uid: str
+    move_originator_ae_title: str | None = None
+    move_originator_message_id: int | None = None
+
+
+class IInstanceSink(Interface):
+    """Takes the data set of one instance. Either `finish` or `abort` is called, once, and nothing after it."""
+
+    name = Attribute("What the log calls the instance, such as its file's name; None where it is not kept.")
+
+    def write(fragment: memoryview) -> "Deferred[Any] | None":
+        """Take the next bytes of the data set, as they came.
+
+        `fragment` is read-only. It stays valid for as long as it is kept, but keeps all the bytes alive that
+        came with it: one that is kept for long is better copied. Where a Deferred is returned, no more is
+        read from this peer until it fires. Should not raise: remember a failure and answer it in `finish`.
+        """
+
+    def finish() -> "Deferred[Any]":
+        """The data set is complete.
+
+        The Deferred fires when the instance is safe, with anything: Success is sent then, and not before.
+        It fails where the instance is not stored: `StoreFailure` says with which status; any other failure
+        is logged and answered with 0110H.
+        """
+
+    def abort() -> None:
+        """The data set will never be complete: forget it, leave nothing behind."""
+
+
+class IStorage(Interface):
+    """Where instances go."""
+
+    def start() -> None:
+        """Called before the first association."""
+
+    def stop() -> "Deferred[None]":
+        """Called after the last association. Fires when nothing is under way any more."""
+
+    def open(request: StoreRequest) -> IInstanceSink:
+        """A sink for the instance of this request. `StoreFailure` refuses it; its data set is then skipped."""
+
+
+class IAssociationObserver(Interface):
+    """Is told what happens. Calls come on the reactor's thread; one that raises is logged and harms nobody."""
+
+    def association_requested(association: Association, request: AAssociateRQ) -> None:
+        """An A-ASSOCIATE-RQ has come."""
+
+    def association_accepted(association: Association, request: AAssociateRQ, answer: AAssociateAC) -> None:
+        """It is answered with an A-ASSOCIATE-AC."""
+
+    def association_rejected(association: Association, answer: AAssociateRJ) -> None:
+        """It is answered with an A-ASSOCIATE-RJ."""
+
+    def message_received(association: Association, context: PresentationContext, command: Command) -> None:
+        """A request has come; of a C-STORE only the command set, not yet the data set."""
+
+    def instance_opened(association: Association, request: StoreRequest, name: str | None) -> None:
+        """The storage is ready to take the instance; `name` is its sink's."""
+
+    def instance_stored(association: Association, request: StoreRequest) -> None:
+        """The instance is safe."""
+
+    def instance_refused(association: Association, request: StoreRequest, failure: StoreFailure) -> None:
+        """The instance was not stored."""
+
+    def message_sent(association: Association, context: PresentationContext, command: Command) -> None:
+        """A response was sent."""
+
+    def association_released(association: Association) -> None:
+        """The association has ended in order."""
+
+    def association_aborted(association: Association, abort: AAbort | PAbort, cause: str) -> None:
+        """The association has ended otherwise, with that A-ABORT; `cause` says why, in our words."""
+
+    def connection_refused(peer: str, cause: str) -> None:
+        """A connection has ended before there was an association."""
+
+
+@implementer(IAssociationObserver)
+class AssociationObserver:
+    """An observer that does nothing; a subclass says what it wants to know."""
+
+    def association_requested(self, association: Association, request: AAssociateRQ) -> None: ...
+
+    def association_accepted(self, association: Association, request: AAssociateRQ, answer: AAssociateAC) -> None: ...
+
+    def association_rejected(self, association: Association, answer: AAssociateRJ) -> None: ...
+
+    def message_received(self, association: Association, context: PresentationContext, command: Command) -> None: ...
+
+    def instance_opened(self, association: Association, request: StoreRequest, name: str | None) -> None: ...
+
+    def instance_stored(self, association: Association, request: StoreRequest) -> None: ...
+
+    def instance_refused(self, association: Association, request: StoreRequest, failure: StoreFailure) -> None: ...
+
+    def message_sent(self, association: Association, context: PresentationContext, command: Command) -> None: ...
+
+    def association_released(self, association: Association) -> None: ...
+
+    def association_aborted(self, association: Association, abort: AAbort | PAbort, cause: str) -> None: ...
+
+    def connection_refused(self, peer: str, cause: str) -> None: ...
