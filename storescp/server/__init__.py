@@ -1,0 +1,1 @@
+"""Twisted: connections, clocks, and the service user that answers."""

@@ -1,0 +1,292 @@
+"""Acceptor: the service user of one association; it negotiates, stores, echoes and answers."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from storescp.dimse.commands import (
+    C_CANCEL_RQ,
+    RESPONSE,
+    CEchoRQ,
+    CEchoRSP,
+    Command,
+    CStoreRQ,
+    CStoreRSP,
+    Elements,
+    OtherRQ,
+    OtherRSP,
+    read_us,
+)
+from storescp.dimse.messages import MessageReader, encode_message
+from storescp.errors import InvalidCommand, InvalidMessage, InvalidPDU, Status, StoreFailure
+from storescp.interfaces import Association, IInstanceSink, IStorage, PresentationContext, StoreRequest
+from storescp.server.observers import Observers
+from storescp.server.protocol import ServiceUser
+from storescp.ul.items import ImplementationClassUID, ImplementationVersionName, PresentationContextAC
+from storescp.ul.machine import PAbort
+from storescp.ul.negotiation import Policy, maximum_length, negotiate, refusal
+from storescp.ul.pdu import AAbort, AAssociateAC, AAssociateRJ, AAssociateRQ, ae_title
+
+_log = Logger()
+
+_COMMAND_FIELD = 0x0100
+_MESSAGE_ID = 0x0110
+_C_STORE_RQ = 0x0001
+_C_ECHO_RQ = 0x0030
+
+# Instances that may be on their way to the disk before the next one is received.
+WINDOW = 1
+
+
+class Acceptor(ServiceUser):
+    """Answers one peer. Told by its `provider` what comes in; tells `observers` what it makes of it."""
+
+    def __init__(
+        self, policy: Policy, storage: IStorage, observers: Observers, ended: Callable[["Acceptor"], None]
+    ) -> None:
+        self._policy = policy
+        self._storage = storage
+        self._observers = observers
+        self._ended = ended
+        self._reader = MessageReader(self)
+        self._association: Association | None = None
+        self._contexts: dict[int, PresentationContext] = {}
+        self._maximum_length = 0
+        self._open = False  # between A-ASSOCIATE-AC and whatever ends the association
+        self._sink: IInstanceSink | None = None  # of the data set being received
+        self._at_end: Callable[[], None] = _nothing  # what to do when the message is complete
+        self._finishing = 0  # instances received and not yet answered
+        self._release_indicated = False
+
+    # PS3.8: the association
+
+    def refusal(self, request: AAssociateRQ) -> AAssociateRJ | None:
+        answer = refusal(request)
+        if answer is not None:
+            self._requested(request)
+            self._observers.tell("association_rejected", self._association, answer)
+        return answer
+
+    def associate_indicated(self, request: AAssociateRQ) -> None:
+        self._requested(request)
+        answer = negotiate(request, self._policy)
+        if isinstance(answer, AAssociateRJ):
+            self._observers.tell("association_rejected", self._association, answer)
+        else:
+            self._accept(request, answer)
+        self.provider.associate_response(answer)
+
+    def _requested(self, request: AAssociateRQ) -> None:
+        user = request.user_information
+        class_uid, version_name = user.first(ImplementationClassUID), user.first(ImplementationVersionName)
+        self._association = Association(
+            peer=self.provider.peer,
+            calling_ae_title=ae_title(request.calling_ae_title),
+            called_ae_title=ae_title(request.called_ae_title),
+            implementation_class_uid=class_uid.uid if class_uid else "",
+            implementation_version_name=version_name.name if version_name else "",
+        )
+        self._observers.tell("association_requested", self._association, request)
+
+    def _accept(self, request: AAssociateRQ, answer: AAssociateAC) -> None:
+        self._open = True
+        self._maximum_length = maximum_length(request.user_information)
+        for proposed, context in zip(request.presentation_contexts, answer.presentation_contexts, strict=True):
+            if context.result == PresentationContextAC.ACCEPTANCE:
+                self._contexts[context.context_id] = PresentationContext(
+                    context_id=context.context_id,
+                    abstract_syntax=proposed.abstract_syntax,
+                    transfer_syntax=context.transfer_syntax,
+                )
+        self._observers.tell("association_accepted", self._association, request, answer)
+
+    def release_indicated(self) -> None:
+        self._drop_sink()
+        self._release_indicated = True
+        self._release_if_done()
+
+    def _release_if_done(self) -> None:
+        # A peer that releases before its last response still gets it: AR-7 comes before AR-4.
+        if self._open and self._release_indicated and not self._finishing:
+            self._open = False
+            self.provider.release_response()
+            self._observers.tell("association_released", self._association)
+
+    def aborted(self, abort: AAbort | PAbort, cause: str) -> None:
+        self._open = False
+        self._drop_sink()
+        self._observers.tell("association_aborted", self._association, abort, cause)
+
+    def shut_down(self) -> int:
+        """End the connection now. How many instances that cuts off."""
+        cut = self._finishing + (self._sink is not None) if self._open else 0
+        self.provider.abort("this server stops")
+        self.provider.abort("this server stops")  # the second one does not wait for the peer to close
+        return cut
+
+    def connection_refused(self, cause: str) -> None:
+        self._observers.tell("connection_refused", self.provider.peer, cause)
+
+    def connection_lost(self) -> None:
+        self._ended(self)
+
+    def _drop_sink(self) -> None:
+        self._at_end = _nothing
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.abort()
+
+    # PS3.7: the messages
+
+    def data_indicated(self, body: memoryview) -> None:
+        self._reader.read(body)
+
+    @property
+    def within_message(self) -> bool:
+        return self._reader.within_message
+
+    def command_received(self, context_id: int, elements: Elements, has_data_set: bool) -> None:
+        if not self._open:  # a message before this one, in the same PDU, was the end
+            return
+        context = self._contexts.get(context_id)
+        if context is None:
+            raise InvalidPDU(f"a message on presentation context {context_id}, which was not accepted")
+        field = read_us(elements, _COMMAND_FIELD)
+        if field & RESPONSE:
+            raise InvalidMessage(f"a response {field:04X}H to no request")
+        self._at_end = _nothing
+        try:
+            self._dispatch(context, field, elements)
+        except InvalidCommand as error:
+            self._at_end = partial(self._refuse, context, field, read_us(elements, _MESSAGE_ID), error.status)
+        if not has_data_set:
+            self._at_end()
+
+    def _dispatch(self, context: PresentationContext, field: int, elements: Elements) -> None:
+        """Begin the operation and set what ends it. Raises `InvalidCommand`."""
+        command: Command
+        if field == _C_STORE_RQ:
+            self._store(context, CStoreRQ.decode(elements))
+        elif field == _C_ECHO_RQ:
+            self._echo(context, CEchoRQ.decode(elements))
+        elif field != C_CANCEL_RQ:  # nothing of ours can be cancelled, and a cancel has no response
+            command = OtherRQ.decode(elements)
+            self._observers.tell("message_received", self._association, context, command)
+            raise InvalidCommand(f"operation {field:04X}H is unknown", Status.UNRECOGNIZED_OPERATION)
+
+    def _refuse(self, context: PresentationContext, field: int, message_id: int, status: Status) -> None:
+        self._respond(
+            context,
+            OtherRSP(command_field=field | RESPONSE, message_id_being_responded_to=message_id, status=status),
+        )
+
+    def _respond(self, context: PresentationContext, response: Command) -> None:
+        if not self._open:
+            return
+        self.provider.data_request(encode_message(context.context_id, response.encode(), None, self._maximum_length))
+        self._observers.tell("message_sent", self._association, context, response)
+
+    def _echo(self, context: PresentationContext, command: CEchoRQ) -> None:
+        self._observers.tell("message_received", self._association, context, command)
+        response = CEchoRSP(
+            affected_sop_class_uid=command.affected_sop_class_uid,
+            message_id_being_responded_to=command.message_id,
+            status=Status.SUCCESS,
+        )
+        self._at_end = partial(self._respond, context, response)
+
+    def _store(self, context: PresentationContext, command: CStoreRQ) -> None:
+        assert self._association is not None
+        self._observers.tell("message_received", self._association, context, command)
+        if not command.has_data_set:
+            raise InvalidCommand("a C-STORE without a data set", Status.MISTYPED_ARGUMENT)
+        request = StoreRequest(
+            association=self._association,
+            context_id=context.context_id,
+            transfer_syntax=context.transfer_syntax,
+            message_id=command.message_id,
+            sop_class_uid=command.affected_sop_class_uid,
+            sop_instance_uid=command.affected_sop_instance_uid,
+            move_originator_ae_title=command.move_originator_ae_title,
+            move_originator_message_id=command.move_originator_message_id,
+        )
+        try:
+            self._open_sink(context, request)
+        except Exception as error:
+            self._at_end = partial(self._finish_refused, context, request, error)
+        else:
+            self._at_end = partial(self._finish, context, request)
+
+    def _open_sink(self, context: PresentationContext, request: StoreRequest) -> None:
+        if request.sop_class_uid != context.abstract_syntax:
+            raise StoreFailure(
+                f"SOP Class {request.sop_class_uid} is not that of its presentation context",
+                Status.SOP_CLASS_NOT_SUPPORTED,
+            )
+        self._sink = self._storage.open(request)
+        self._observers.tell("instance_opened", self._association, request, self._sink.name)
+
+    def fragment_received(self, fragment: memoryview, last: bool) -> None:
+        if self._sink is not None:
+            room = self._sink.write(fragment)
+            if room is not None:
+                self.provider.hold()
+                room.addBoth(self._resume)
+        if last:
+            self._at_end()
+
+    def _resume(self, _result: object) -> None:
+        self.provider.resume()
+
+    def _finish(self, context: PresentationContext, request: StoreRequest) -> None:
+        sink, self._sink = self._sink, None
+        assert sink is not None
+        self._finished(context, request, maybeDeferred(sink.finish))
+
+    def _finish_refused(self, context: PresentationContext, request: StoreRequest, error: Exception) -> None:
+        self._finished(context, request, fail(error))
+
+    def _finished(self, context: PresentationContext, request: StoreRequest, finished: "Deferred[Any]") -> None:
+        """Answer `request` when `finished` has fired; receive no more meanwhile, if enough is under way."""
+        self._finishing += 1
+        finished.addCallbacks(self._stored, self._not_stored, callbackArgs=(request,), errbackArgs=(request,))
+        finished.addCallback(self._answer_store, context, request)
+        finished.addErrback(self._failed)
+        if self._finishing >= WINDOW:
+            self.provider.hold()
+            finished.addCallback(self._resume)
+
+    def _stored(self, _result: object, request: StoreRequest) -> int:
+        self._observers.tell("instance_stored", self._association, request)
+        return Status.SUCCESS
+
+    def _not_stored(self, failure: Failure, request: StoreRequest) -> int:
+        error = failure.value
+        if not isinstance(error, StoreFailure):
+            _log.failure("Storing an instance failed in an unexpected way", failure=failure)
+            error = StoreFailure("an unexpected failure")
+        self._observers.tell("instance_refused", self._association, request, error)
+        return error.status
+
+    def _answer_store(self, status: int, context: PresentationContext, request: StoreRequest) -> None:
+        self._finishing -= 1
+        response = CStoreRSP(
+            affected_sop_class_uid=request.sop_class_uid,
+            message_id_being_responded_to=request.message_id,
+            status=status,
+            affected_sop_instance_uid=request.sop_instance_uid,
+        )
+        self._respond(context, response)
+        self._release_if_done()
+
+    def _failed(self, failure: Failure) -> None:
+        _log.failure("An answer could not be sent: this is a mistake in storescp", failure=failure)
+        self.provider.abort("this server failed")
+
+
+def _nothing() -> None:
+    pass

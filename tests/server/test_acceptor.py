@@ -1,0 +1,491 @@
+# mypy: allow-untyped-calls
+"""Acceptor: what a peer is answered, and what becomes of its instances."""
+
+from twisted.internet.defer import Deferred, fail, succeed
+from zope.interface.verify import verifyObject
+
+from storescp.dimse.commands import CEchoRSP, CStoreRQ, CStoreRSP, OtherRQ, OtherRSP
+from storescp.errors import Status, StoreFailure
+from storescp.interfaces import AssociationObserver, IAssociationObserver, IInstanceSink, IStorage, StoreRequest
+from storescp.testing import CT_IMAGE_STORAGE, SCU, associate_rq
+from storescp.uids import EXPLICIT_LE, IMPLICIT_LE, VERIFICATION
+from storescp.ul.items import ImplementationClassUID, ImplementationVersionName, MaximumLength, PresentationContextRQ
+from storescp.ul.machine import PAbort, Sta
+from storescp.ul.pdu import AAbort
+from tests.recorders import RecordingObserver, RecordingSink, RecordingStorage
+from tests.server import (
+    COMMAND,
+    DATA,
+    DATA_SET,
+    ECHO,
+    ECHO_RSP,
+    ECHOED,
+    LAST_COMMAND,
+    LAST_DATA,
+    RELEASE_RP,
+    RELEASE_RQ,
+    STORE,
+    STORE_COMMAND,
+    STORE_RQ,
+    STORED,
+    ServerTestCase,
+    p_data,
+    pdv,
+    store_rsp,
+)
+from tests.ul import wire
+
+MR = "1.2.840.10008.5.1.4.1.1.4"
+
+
+def stored(status: int, uid: str | None = "1.2.3", sop_class: str = CT_IMAGE_STORAGE, message_id: int = 1) -> CStoreRSP:
+    """The response to an instance that the SCU of `storescp.testing` has sent."""
+    return CStoreRSP(
+        affected_sop_class_uid=sop_class,
+        message_id_being_responded_to=message_id,
+        status=status,
+        affected_sop_instance_uid=uid,
+    )
+
+
+def refused(status: str) -> bytes:
+    """The response to an instance, whose status has these digits, little-endian."""
+    return p_data(pdv(3, LAST_COMMAND, store_rsp(status)))
+
+
+class EchoTests(ServerTestCase):
+    """C-ECHO."""
+
+    def test_bytes(self) -> None:
+        """An echo is answered with Success and its own message id, as often as it is asked."""
+        peer = self.associated()
+        self.assertEqual(ECHOED * 2, peer.write(ECHO) + peer.write(ECHO))
+
+    def test_scu(self) -> None:
+        """The in-memory SCU hears the same."""
+        expected = CEchoRSP(affected_sop_class_uid=VERIFICATION, message_id_being_responded_to=77, status=0)
+        self.assertEqual(expected, self.scu().echo(message_id=77))
+
+    def test_maximum_length(self) -> None:
+        """A response is cut to the size that the peer announced."""
+        announced = associate_rq(user_items=[MaximumLength(50)])
+        peer = self.peer()
+        peer.write(announced.encode())
+        parts = p_data(pdv(1, COMMAND, ECHO_RSP[:44])) + p_data(pdv(1, LAST_COMMAND, ECHO_RSP[44:]))
+        self.assertEqual(parts, peer.write(ECHO))
+
+    def test_data_set(self) -> None:
+        """A data set after an echo is skipped, and the answer comes when it has ended."""
+        peer = self.associated()
+        command = wire(
+            *("0000 0000 04000000", "38000000"),
+            *("0000 0200 12000000", b"1.2.840.10008.1.1\0"),
+            *("0000 0001 02000000", "3000", "0000 1001 02000000", "0700"),
+            *("0000 0008 02000000", "0000"),
+        )
+        self.assertEqual(b"", peer.write(p_data(pdv(1, LAST_COMMAND, command), pdv(1, DATA, b"abcd"))))
+        self.assertEqual(ECHOED, peer.write(p_data(pdv(1, LAST_DATA, b"ef"))))
+
+
+class StoreTests(ServerTestCase):
+    """C-STORE, when all goes well."""
+
+    def test_bytes(self) -> None:
+        """The sink has the bytes as they came, is finished once, and Success is sent then."""
+        peer = self.associated()
+        self.assertEqual(STORED, peer.write(STORE))
+        self.assertEqual([(DATA_SET, ["finish"])], [(sink.data, sink.ends) for sink in self.storage.sinks])
+
+    def test_request(self) -> None:
+        """The storage is told what is known of the instance."""
+        self.associated().write(STORE)
+        (association,) = set(self.observer.associations)
+        expected = StoreRequest(
+            association=association,
+            context_id=3,
+            transfer_syntax=EXPLICIT_LE,
+            message_id=9,
+            sop_class_uid=CT_IMAGE_STORAGE,
+            sop_instance_uid="1.2.3",
+        )
+        self.assertEqual([expected], self.storage.requests)
+
+    def test_association(self) -> None:
+        """Of the peer its address, its titles without padding, and its implementation are known."""
+        items = (MaximumLength(0), ImplementationClassUID("1.2.9"), ImplementationVersionName("MODALITY_9"))
+        scu = self.scu(associate_rq(user_items=items, called=" ARCHIVE", calling="MOD 1"))
+        scu.store("1.2.3", b"")
+        told = self.storage.requests[0].association
+        self.assertEqual(
+            ("192.168.1.1:54321", "MOD 1", "ARCHIVE", "1.2.9", "MODALITY_9"),
+            (
+                told.peer,
+                told.calling_ae_title,
+                told.called_ae_title,
+                told.implementation_class_uid,
+                told.implementation_version_name,
+            ),
+        )
+
+    def test_move_originator(self) -> None:
+        """An instance that is sent because of a C-MOVE tells whose."""
+        scu = self.scu()
+        command = CStoreRQ(
+            affected_sop_class_uid=CT_IMAGE_STORAGE,
+            message_id=1,
+            affected_sop_instance_uid="1.2.3",
+            move_originator_ae_title="MOVER",
+            move_originator_message_id=5,
+        )
+        scu.send(3, command, b"")
+        (request,) = self.storage.requests
+        self.assertEqual(("MOVER", 5), (request.move_originator_ae_title, request.move_originator_message_id))
+
+    def test_transfer_syntax(self) -> None:
+        """The transfer syntax of an instance is that of its own presentation context."""
+        contexts = [
+            PresentationContextRQ(1, CT_IMAGE_STORAGE, (IMPLICIT_LE,)),
+            PresentationContextRQ(3, CT_IMAGE_STORAGE, (EXPLICIT_LE,)),
+            PresentationContextRQ(255, MR, (IMPLICIT_LE,)),
+        ]
+        scu = self.scu(associate_rq(contexts))
+        scu.store("1.2.1", b"", context_id=1)
+        scu.store("1.2.2", b"", context_id=3)
+        scu.store("1.2.3", b"", context_id=255, sop_class_uid=MR)
+        self.assertEqual(
+            [(1, IMPLICIT_LE, "1.2.1"), (3, EXPLICIT_LE, "1.2.2"), (255, IMPLICIT_LE, "1.2.3")],
+            [
+                (request.context_id, request.transfer_syntax, request.sop_instance_uid)
+                for request in self.storage.requests
+            ],
+        )
+
+    def test_many(self) -> None:
+        """One association stores many instances, large and empty ones, with echoes between them."""
+        scu = self.scu()
+        contents = [bytes(100000), b"", b"abc", bytes(16378), bytes(16379)]
+        for number, content in enumerate(contents):
+            self.assertEqual(stored(0, f"1.2.{number}"), scu.store(f"1.2.{number}", content))
+            scu.echo()
+        self.assertEqual(contents, [sink.data for sink in self.storage.sinks])
+
+    def test_doubles(self) -> None:
+        """What these tests give to the server keeps the contracts."""
+        verifyObject(IStorage, RecordingStorage())
+        verifyObject(IInstanceSink, RecordingSink())
+        verifyObject(IAssociationObserver, RecordingObserver())
+        verifyObject(IAssociationObserver, AssociationObserver())
+
+
+class RefusedTests(ServerTestCase):
+    """Instances that are not stored: the status, and that all goes on."""
+
+    def check(self, scu: SCU, status: int, uid: str = "1.2.3") -> None:
+        """The instance is refused with this status; the next one, and an echo, are as welcome as ever."""
+        self.assertEqual(stored(status, uid), scu.store(uid, bytes(50000)))
+        self.storage.open_error = None
+        self.assertEqual(stored(0, "1.2.4", message_id=2), scu.store("1.2.4", DATA_SET, message_id=2))
+        self.assertEqual((DATA_SET, ["finish"]), (self.storage.sinks[-1].data, self.storage.sinks[-1].ends))
+        scu.echo()
+        scu.release()
+        self.assertTrue(scu.released)
+
+    def prepare(self) -> RecordingSink:
+        """The sink of the first instance."""
+        sink = RecordingSink()
+        self.storage = RecordingStorage(sink)
+        return sink
+
+    def test_storage_refuses(self) -> None:
+        """The storage may refuse an instance before its data set has come, with any status."""
+        for status in (0xA700, 0xA701, 0xA900, 0xC000, 0xCFFF, 0x0111, 0x0124):
+            scu = self.scu()
+            self.storage.open_error = StoreFailure("no", status)
+            self.check(scu, status)
+
+    def test_storage_fails(self) -> None:
+        """A storage that fails otherwise is logged once and answered for with 0110H."""
+        scu = self.scu()
+        self.storage.open_error = ZeroDivisionError()
+        self.check(scu, 0x0110)
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+
+    def test_finish_fails(self) -> None:
+        """What is not stored in the end has the status the sink says."""
+        for status in (0xA700, 0xC123, Status.PROCESSING_FAILURE):
+            self.prepare().finished = fail(StoreFailure("no", status))
+            self.check(self.scu(), status)
+
+    def test_finish_fails_later(self) -> None:
+        """The same where that takes its time; meanwhile nothing is answered."""
+        finished: Deferred[None] = Deferred()
+        self.prepare().finished = finished
+        scu = self.scu()
+        self.assertIsNone(scu.store("1.2.3", DATA_SET))
+        finished.errback(StoreFailure("no", 0xA700))
+        scu.pump()
+        self.assertEqual([stored(0xA700)], scu.responses)
+        self.assertEqual(stored(0, "1.2.4"), scu.store("1.2.4", DATA_SET))
+
+    def test_finish_raises(self) -> None:
+        """A sink that raises instead of failing its Deferred is understood all the same."""
+        self.prepare().finish_error = StoreFailure("no", 0xA700)
+        self.check(self.scu(), 0xA700)
+
+    def test_finish_fails_otherwise(self) -> None:
+        """A sink that fails otherwise, at once or later, is logged once and answered for with 0110H."""
+        self.prepare().finish_error = ZeroDivisionError()
+        self.check(self.scu(), 0x0110)
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+        self.prepare().finished = fail(ZeroDivisionError())
+        self.check(self.scu(), 0x0110)
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+
+    def test_sop_class(self) -> None:
+        """0122H: an instance whose SOP Class is not that of its presentation context is not shown to the storage."""
+        scu = self.scu()
+        self.assertEqual(stored(0x0122, sop_class=MR), scu.store("1.2.3", DATA_SET, sop_class_uid=MR))
+        self.assertEqual([], self.storage.requests)
+        self.assertEqual(stored(0, "1.2.4"), scu.store("1.2.4", DATA_SET))
+
+    def test_store_on_verification(self) -> None:
+        """0122H: an instance on the context of an echo."""
+        self.assertEqual(stored(0x0122), self.scu().store("1.2.3", DATA_SET, context_id=1))
+
+    def test_unusable_uid(self) -> None:
+        """C000H: an instance of a UID that the storage cannot use is answered, be the UID empty."""
+        self.storage.open_error = StoreFailure("no", Status.CANNOT_UNDERSTAND)
+        self.assertEqual(stored(0xC000, uid=None), self.scu().store("", DATA_SET))
+
+    def test_drained(self) -> None:
+        """A refused instance is received to its end and answered after its last fragment, not before."""
+        peer = self.associated()
+        self.storage.open_error = StoreFailure("no", Status.OUT_OF_RESOURCES)
+        self.assertEqual(b"", peer.write(STORE_COMMAND))
+        self.assertEqual(b"", peer.write(p_data(pdv(3, DATA, bytes(10000)))))
+        self.storage.open_error = None
+        self.assertEqual(refused("00A7") + STORED, peer.write(p_data(pdv(3, LAST_DATA, b"")) + STORE))
+        self.assertEqual([DATA_SET], [sink.data for sink in self.storage.sinks])
+
+    def test_no_data_set(self) -> None:
+        """0212H: a C-STORE that announces no data set."""
+        expected = CStoreRSP(message_id_being_responded_to=1, status=0x0212)
+        scu = self.scu()
+        scu.store("1.2.3", None)
+        scu.store("1.2.4", DATA_SET)
+        self.assertEqual([expected, stored(0, "1.2.4")], scu.responses)
+        self.assertEqual(["1.2.4"], [request.sop_instance_uid for request in self.storage.requests])
+
+    def test_mistyped(self) -> None:
+        """0212H: a request of which an element is missing or has the wrong length; its data set is skipped."""
+        uid = wire("0000 0010 06000000", b"1.2.3\0")
+        sop_class = wire("0000 0200 1A000000", b"1.2.840.10008.5.1.4.1.1.2\0")
+        answer = wire(
+            *("0000 0000 04000000", "28000000"),
+            *("0000 0001 02000000", "0180", "0000 2001 02000000", "0900"),
+            *("0000 0008 02000000", "0101", "0000 0009 02000000", "1202"),
+        )
+        for command in (
+            STORE_RQ.removesuffix(uid),
+            STORE_RQ.replace(sop_class, b""),
+            STORE_RQ.replace(wire("0000 0007 02000000", "0000"), wire("0000 0007 04000000", "00000000")),
+        ):
+            peer = self.associated()
+            self.assertEqual(b"", peer.write(p_data(pdv(3, LAST_COMMAND, command), pdv(3, DATA, DATA_SET))))
+            self.assertEqual(p_data(pdv(3, LAST_COMMAND, answer)), peer.write(p_data(pdv(3, LAST_DATA, b""))))
+            self.assertEqual(STORED, peer.write(STORE))
+
+    def test_priority_missing(self) -> None:
+        """A request without the priority, which is of no use to us, is good enough."""
+        command = STORE_RQ.replace(wire("0000 0007 02000000", "0000"), b"")
+        self.assertEqual(STORED, self.associated().write(p_data(pdv(3, LAST_COMMAND, command), pdv(3, LAST_DATA, b""))))
+
+    def test_no_message_id(self) -> None:
+        """A request that cannot be answered, as it has no message id, ends the association."""
+        scu = self.scu()
+        command = OtherRQ(command_field=0x0020)
+        scu.send(3, command)
+        self.assertEqual(([], AAbort(0, 0)), (scu.responses, scu.ended))
+
+    def test_unrecognized(self) -> None:
+        """0211H: operations of other services, with a data set or without one, which is skipped."""
+        for field in (0x0020, 0x0010, 0x0021, 0x0100, 0x0110, 0x0120, 0x0130, 0x0140, 0x0150, 0x7FFF):
+            scu = self.scu()
+            scu.send(3, OtherRQ(command_field=field, message_id=4))
+            scu.send(3, OtherRQ(command_field=field, message_id=5, command_data_set_type=1), bytes(50000))
+            expected = [
+                OtherRSP(command_field=field | 0x8000, message_id_being_responded_to=number, status=0x0211)
+                for number in (4, 5)
+            ]
+            self.assertEqual((expected, None), (scu.responses, scu.ended))
+            self.assertEqual(stored(0), scu.store("1.2.3", DATA_SET))
+
+    def test_cancel(self) -> None:
+        """A C-CANCEL has no response and cancels nothing; the association goes on."""
+        cancel = wire(
+            *("0000 0000 04000000", "1E000000"),
+            *("0000 0001 02000000", "FF0F", "0000 2001 02000000", "0900", "0000 0008 02000000", "0101"),
+        )
+        session = ECHO + p_data(pdv(3, LAST_COMMAND, cancel)) + ECHO
+        self.assertEqual(ECHOED + ECHOED, self.associated().write(session))
+
+    def test_status_that_is_none(self) -> None:
+        """A storage whose status fits no response is our trouble: logged once, and the association is aborted."""
+        self.storage.open_error = StoreFailure("no", 0x1A700)
+        scu = self.scu()
+        self.assertIsNone(scu.store("1.2.3", DATA_SET))
+        self.assertEqual(AAbort(0, 0), scu.ended)
+        self.assertEqual(1, len(self.flushLoggedErrors()))
+
+    def test_messages_after_our_abort(self) -> None:
+        """When a message made us abort, the next one in the same PDU is not begun: no sink stays open for ever."""
+        self.prepare().finished = fail(StoreFailure("no", 0x1A700))
+        peer = self.associated()
+        peer.write(STORE_COMMAND + p_data(pdv(3, LAST_DATA, DATA_SET), pdv(3, LAST_COMMAND, STORE_RQ)))
+        peer.disconnect()
+        self.assertEqual(1, len(self.flushLoggedErrors()))
+        self.assertEqual(("association_aborted", 1), (self.observer.names[-1], len(self.storage.sinks)))
+
+
+class WriteTests(ServerTestCase):
+    """What a sink may do while it is written to."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.sink = RecordingSink()
+        self.storage = RecordingStorage(self.sink)
+
+    def test_raises(self) -> None:
+        """A sink that raises breaks its contract: logged once, the association is aborted, the sink too."""
+        self.sink.write_error = ZeroDivisionError()
+        scu = self.scu()
+        self.assertIsNone(scu.store("1.2.3", bytes(50000)))
+        self.assertEqual((AAbort(0, 0), ["abort"]), (scu.ended, self.sink.ends))
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+
+    def test_room(self) -> None:
+        """While a sink has no room nothing more is read from its peer; then all that waited comes."""
+        room: Deferred[None] = Deferred()
+        self.sink.room = room
+        scu = self.scu()
+        scu.write(STORE_COMMAND + p_data(pdv(3, DATA, bytes(10))))
+        self.assertEqual("paused", scu.scp_transport.producerState)
+        scu.write(p_data(pdv(3, LAST_DATA, b"the rest")))
+        self.assertEqual((bytes(10), []), (self.sink.data, scu.responses))
+        room.callback(None)
+        self.assertEqual("producing", scu.scp_transport.producerState)
+        scu.pump()
+        self.assertEqual((bytes(10) + b"the rest", 1), (self.sink.data, len(scu.responses)))
+
+    def test_room_fails(self) -> None:
+        """A room that fails does not stop the peer for ever: the sink will say at its finish what was wrong."""
+        room: Deferred[None] = Deferred()
+        self.sink.room = room
+        self.sink.finished = fail(StoreFailure("no", 0xA700))
+        scu = self.scu()
+        scu.store("1.2.3", bytes(1000))
+        room.errback(ZeroDivisionError())
+        scu.pump()
+        self.assertEqual([stored(0xA700)], scu.responses)
+
+    def test_room_at_once(self) -> None:
+        """A room that is there already changes nothing."""
+        self.sink.room = succeed(None)
+        self.assertEqual(stored(0), self.scu().store("1.2.3", bytes(100000)))
+
+    def test_received_already(self) -> None:
+        """What was received before the sink had no room is still given to it."""
+        room: Deferred[None] = Deferred()
+        self.sink.room = room
+        peer = self.associated()
+        fragments = p_data(*[pdv(3, DATA, b"ab")] * 3, pdv(3, LAST_DATA, b"c"))
+        self.assertEqual(STORED, peer.write(STORE_COMMAND + fragments))
+        self.assertEqual((b"abababc", "paused"), (self.sink.data, peer.transport.producerState))
+        room.callback(None)
+        self.assertEqual("producing", peer.transport.producerState)
+
+
+class WindowTests(ServerTestCase):
+    """One instance is on its way to the disk while the next one waits at the peer."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.finished: list[Deferred[None]] = [Deferred(), Deferred()]
+        sinks = [RecordingSink(), RecordingSink()]
+        for sink, finished in zip(sinks, self.finished, strict=True):
+            sink.finished = finished
+        self.storage = RecordingStorage(*sinks)
+
+    def test_paused(self) -> None:
+        """The peer is not read from until its instance is answered."""
+        scu = self.scu()
+        for number, finished in enumerate(self.finished):
+            self.assertIsNone(scu.store(f"1.2.{number}", DATA_SET))
+            self.assertEqual("paused", scu.scp_transport.producerState)
+            finished.callback(None)
+            self.assertEqual("producing", scu.scp_transport.producerState)
+            scu.pump()
+        self.assertEqual([stored(0, "1.2.0"), stored(0, "1.2.1")], scu.responses)
+
+    def test_received_already(self) -> None:
+        """Instances that came in one piece are all taken, each answered when it is safe, and the peer waits for all."""
+        peer = self.associated()
+        self.assertEqual(ECHOED, peer.write(STORE + STORE.replace(b"\x09\0", b"\x0a\0") + ECHO))
+        other = STORED.replace(b"\x09\0", b"\x0a\0")
+        self.finished[1].callback(None)
+        self.assertEqual((other, "paused"), (peer.heard(), peer.transport.producerState))
+        self.finished[0].callback(None)
+        self.assertEqual((STORED, "producing"), (peer.heard(), peer.transport.producerState))
+
+    def test_release(self) -> None:
+        """A release waits for all the responses that are owed."""
+        peer = self.associated()
+        peer.write(STORE + STORE + RELEASE_RQ)
+        self.finished[0].callback(None)
+        self.assertEqual(STORED, peer.heard())
+        self.finished[1].callback(None)
+        self.assertEqual(STORED + RELEASE_RP, peer.heard())
+
+
+class SCUTests(ServerTestCase):
+    """The in-memory SCU that embedders test with."""
+
+    def test_contexts(self) -> None:
+        """By default it proposes what a friendly modality does, and all is accepted."""
+        scu = self.scu()
+        assert scu.answer is not None
+        contexts = getattr(scu.answer, "presentation_contexts", ())
+        self.assertEqual([(1, 0), (3, 0)], [(context.context_id, context.result) for context in contexts])
+
+    def test_release(self) -> None:
+        """After a release both sides are as before the association, and the factory has forgotten it."""
+        scu = self.scu()
+        scu.release()
+        self.assertEqual((True, None), (scu.released, scu.ended))
+        self.assertEqual((Sta.Sta1, Sta.Sta1), (scu.protocol.state, scu.scp.state))
+
+    def test_abort(self) -> None:
+        """It aborts like a peer that has had enough."""
+        scu = self.scu()
+        scu.abort()
+        self.assertEqual([("association_aborted", AAbort(0, 0), "by the peer")], self.observer.events)
+
+    def test_disconnect(self) -> None:
+        """It can lose the connection, and notices it."""
+        scu = self.scu()
+        scu.disconnect()
+        scu.disconnect()
+        self.assertEqual(PAbort(0), scu.ended)
+        self.assertEqual(["association_aborted"], self.observer.names)
+
+    def test_write(self) -> None:
+        """It can send what no friendly peer would."""
+        scu = self.scu()
+        scu.write(b"garbage")
+        self.assertEqual(PAbort(1), scu.ended)
+
+    def test_rejected(self) -> None:
+        """A rejection is its answer, and the connection is closed."""
+        scu = self.scu(ae_title="X", require_called_aet=True)
+        self.assertEqual((1, 1, 7), tuple(getattr(scu.answer, name) for name in ("result", "source", "reason")))
+        self.assertEqual(Sta.Sta1, scu.scp.state)
