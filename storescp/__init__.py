@@ -1,0 +1,42 @@
+"""A DICOM Storage SCP on Twisted."""
+
+from storescp.config import Config, ConfigError
+from storescp.errors import CannotStart, Status, StoreFailure
+from storescp.interfaces import (
+    Association,
+    AssociationObserver,
+    IAssociationObserver,
+    IInstanceSink,
+    IStorage,
+    PresentationContext,
+    StoreRequest,
+)
+from storescp.program.service import service_for
+from storescp.server.factory import StorageSCPFactory
+from storescp.storage.directory import DirectoryStorage
+from storescp.storage.discard import DiscardStorage
+from storescp.storage.part10 import file_header
+from storescp.storage.workers import Threads
+from storescp.uids import VERSION as __version__
+
+__all__ = [
+    "Association",
+    "AssociationObserver",
+    "CannotStart",
+    "Config",
+    "ConfigError",
+    "DirectoryStorage",
+    "DiscardStorage",
+    "IAssociationObserver",
+    "IInstanceSink",
+    "IStorage",
+    "PresentationContext",
+    "Status",
+    "StorageSCPFactory",
+    "StoreFailure",
+    "StoreRequest",
+    "Threads",
+    "__version__",
+    "file_header",
+    "service_for",
+]

@@ -1,0 +1,14 @@
+"""escape: text that somebody else chose, made safe to show."""
+
+# C0, DEL and C1 could move the cursor or forge a line; separators and bidi controls show text as another.
+_CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
+_SEPARATORS_AND_BIDI = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+_ESCAPES = {
+    **{code: f"\\x{code:02x}" for code in _CONTROLS},
+    **{code: f"\\u{code:04x}" for code in _SEPARATORS_AND_BIDI},
+}
+
+
+def escape(text: str) -> str:
+    """`text`, which may hold a peer's, as one line that shows what it is and does nothing."""
+    return text.translate(_ESCAPES)

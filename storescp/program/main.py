@@ -1,0 +1,71 @@
+"""run: the command ``storescp``."""
+
+import sys
+from collections.abc import Sequence
+
+from twisted.logger import globalLogBeginner
+
+from storescp.config import Config, ConfigError
+from storescp.errors import CannotStart
+from storescp.program.escaping import escape
+from storescp.program.logs import AssociationLog, TextObserver
+from storescp.program.options import UsageError, make_parser, parse, usage_error
+from storescp.program.process import take_over
+from storescp.program.service import StorageSCPService, service_for
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Serve until a signal ends it. The exit code."""
+    try:
+        config = parse(make_parser("storescp"), sys.argv[1:] if arguments is None else arguments)
+        return _serve(config)
+    except UsageError as error:
+        return _fail(str(error), 2)
+    except ConfigError as error:
+        return _fail(str(usage_error(error)), 2)
+    except CannotStart as error:
+        return _fail(str(error), 1)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"storescp: error: {escape(message)}", file=sys.stderr)
+    return code
+
+
+def _serve(config: Config) -> int:
+    from twisted.internet import reactor  # noqa: PLC0415  # --help and mistakes need none
+
+    take_over(reactor)
+    log = AssociationLog(config.verbosity)
+    service = service_for(config, observers=[log], reactor=reactor)
+    globalLogBeginner.beginLoggingTo(
+        [TextObserver(sys.stderr, config.verbosity)], redirectStandardIO=False, discardBuffer=True
+    )
+    failures: list[CannotStart] = []
+
+    def start() -> None:
+        try:
+            service.privilegedStartService()
+        except CannotStart as error:
+            failures.append(error)
+            reactor.stop()
+        else:
+            log.started()
+            service.startService()
+            _announce(config, service)
+
+    # While it runs: signals are handled by then, and what a failure leaves half open is closed by stopping.
+    reactor.callWhenRunning(start)
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    reactor.run()
+    if failures:
+        raise failures[0]
+    return 1 if service.cut_off else 0
+
+
+def _announce(config: Config, service: StorageSCPService) -> None:
+    """Say which port it is, where that was left to the system."""
+    if config.port == 0 or any(f"{description}:".startswith(("tcp:0:", "tcp6:0:")) for description in config.listen):
+        for port in (getattr(address, "port", None) for address in service.addresses):
+            if port is not None:  # a socket of the file system has none
+                print(f"storescp: listening on port {port}", flush=True)

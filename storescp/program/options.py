@@ -1,0 +1,229 @@
+"""One table of options; the parser of both command lines is made from it, and a Config from what it parses."""
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import attrs
+
+from storescp.config import Config, ConfigError
+from storescp.program.escaping import escape
+from storescp.uids import VERSION
+
+
+@attrs.frozen
+class Option:
+    """One row: its spellings, the attribute of `Config` it sets, and what it means.
+
+    With a `constant` it is a flag that sets just that; else it takes a value of `kind`.
+    """
+
+    section: str
+    flags: tuple[str, ...]
+    field: str
+    help: str
+    constant: Any = None
+    kind: type = str
+    metavar: str | None = None
+    repeated: bool = False
+
+
+_LOGGING = "Logging"
+_TITLES = "Application Entity Titles"
+_DICOM = "Miscellaneous DICOM"
+_SYNTAXES = "Preferred Transfer Syntaxes"
+_ACCEPTED = "Accepted Presentation Contexts"
+_OUTPUT = "Output"
+_NETWORK = "Network"
+
+# The first five sections are the seed's, in its order; spellings are exact, there are no abbreviations.
+OPTIONS = (
+    Option(_LOGGING, ("-q", "--quiet"), "verbosity", "quiet mode, prints no warnings or errors", "quiet"),
+    Option(_LOGGING, ("-v", "--verbose"), "verbosity", "verbose mode, prints processing details", "verbose"),
+    Option(_LOGGING, ("-d", "--debug"), "verbosity", "debug mode, prints debugging information", "debug"),
+    Option(
+        _TITLES,
+        ("-aet", "--aetitle"),
+        "ae_title",
+        "set my AE title (default: STORESCP)",
+        metavar="[a]etitle",
+    ),
+    Option(
+        _TITLES,
+        ("--require-called-aet",),
+        "require_called_aet",
+        "reject an association that does not call my AE title",
+        constant=True,
+    ),
+    Option(
+        _DICOM,
+        ("-to", "--timeout"),
+        "timeout",
+        "timeout for connection requests (default: unlimited)",
+        kind=int,
+        metavar="[s]econds",
+    ),
+    Option(
+        _DICOM,
+        ("-ta", "--acse-timeout"),
+        "acse_timeout",
+        "timeout for ACSE messages (default: 30)",
+        kind=int,
+        metavar="[s]econds",
+    ),
+    Option(
+        _DICOM,
+        ("-td", "--dimse-timeout"),
+        "dimse_timeout",
+        "timeout for DIMSE messages (default: unlimited)",
+        kind=int,
+        metavar="[s]econds",
+    ),
+    Option(
+        _DICOM,
+        ("-pdu", "--max-pdu"),
+        "max_pdu",
+        "set maximum receive PDU bytes to n bytes, 4096 to 131072 (default: 16384)",
+        kind=int,
+        metavar="[n]umber",
+    ),
+    Option(_DICOM, ("--ignore",), "ignore", "receive data but don't store it", constant=True),
+    Option(
+        _SYNTAXES,
+        ("-x=", "--prefer-uncompr"),
+        "prefer",
+        "prefer explicit VR local byte order (default)",
+        constant="uncompressed",
+    ),
+    Option(
+        _SYNTAXES,
+        ("-xe", "--prefer-little"),
+        "prefer",
+        "prefer explicit VR little endian transfer syntax",
+        constant="little",
+    ),
+    Option(
+        _SYNTAXES,
+        ("-xb", "--prefer-big"),
+        "prefer",
+        "prefer explicit VR big endian transfer syntax",
+        constant="big",
+    ),
+    Option(
+        _SYNTAXES,
+        ("-xi", "--implicit"),
+        "prefer",
+        "accept implicit VR little endian transfer syntax only",
+        constant="implicit",
+    ),
+    Option(
+        _ACCEPTED,
+        ("--accept-all-syntaxes",),
+        "accept_all_syntaxes",
+        "accept compressed and deflated transfer syntaxes too",
+        constant=True,
+    ),
+    Option(
+        _ACCEPTED,
+        ("--accept-unknown-sop-classes",),
+        "accept_unknown_sop_classes",
+        "store instances of SOP classes that the standard does not know, such as private ones",
+        constant=True,
+    ),
+    Option(
+        _OUTPUT,
+        ("-od", "--output-directory"),
+        "output_directory",
+        "write received objects to existing directory d (default: the current one)",
+        metavar="[d]irectory",
+    ),
+    Option(
+        _NETWORK,
+        ("--listen",),
+        "listen",
+        "listen on a Twisted endpoint such as tcp6:11112 or ssl:2762:privateKey=key.pem:certKey=cert.pem "
+        "in place of the port; may be given more than once",
+        metavar="ENDPOINT",
+        repeated=True,
+    ),
+)
+
+_FLAGS = {flag for option in OPTIONS for flag in option.flags}
+
+
+class UsageError(Exception):
+    """A command line that cannot be understood, in one line that says what to do."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(escape(message))
+
+
+def make_parser(prog: str) -> argparse.ArgumentParser:
+    """The parser of `prog`: options and port anywhere on the line. Raises `UsageError`."""
+    parser = _Parser(
+        prog=prog,
+        usage=f"{prog} [options] port",
+        description="Receives DICOM instances over the network (Storage SCP) and stores them as files.",
+        allow_abbrev=False,
+        add_help=False,
+    )
+    general = parser.add_argument_group("General")
+    general.add_argument("-h", "--help", action="help", help="print this text and exit")
+    general.add_argument(
+        "--version", action="version", version=f"storescp {VERSION}", help="print the version and exit"
+    )
+    groups: dict[str, Any] = {}
+    for option in OPTIONS:
+        group = groups.get(option.section) or groups.setdefault(
+            option.section, parser.add_argument_group(option.section)
+        )
+        group.add_argument(*option.flags, **_argparse_arguments(option))
+    network = groups[_NETWORK]
+    network.add_argument("port", nargs="?", type=int, help="TCP port to listen on, 0 for any free one")
+    network.add_argument("--port", dest="port_option", type=int, metavar="port", help="the same")
+    return parser
+
+
+def _argparse_arguments(option: Option) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "dest": option.field,
+        "default": argparse.SUPPRESS,  # defaults are Config's
+        "help": option.help.replace("%", "%%"),
+    }
+    if option.constant is not None:
+        return {**arguments, "action": "store_const", "const": option.constant}
+    action = "append" if option.repeated else "store"
+    return {**arguments, "action": action, "type": option.kind, "metavar": option.metavar}
+
+
+def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> Config:
+    """The configuration that a command line asks for. Raises `UsageError`."""
+    _refuse_abbreviations(arguments)
+    try:
+        values = vars(parser.parse_args(list(arguments)))
+    except argparse.ArgumentError as error:
+        raise UsageError(str(error)) from None
+    ports = [port for port in (values.pop("port"), values.pop("port_option")) if port is not None]
+    if len(ports) + ("listen" in values) != 1:
+        raise UsageError(f"give one port to listen on, as in '{parser.prog} 11112', or --listen")
+    try:
+        return Config(port=ports[0] if ports else None, **values)
+    except ConfigError as error:
+        raise usage_error(error) from None
+
+
+def usage_error(error: ConfigError) -> UsageError:
+    """The same complaint in the words of the command line."""
+    spelling = next(("/".join(option.flags) for option in OPTIONS if option.field == error.field), error.field)
+    return UsageError(escape(f"argument {spelling}: {error.args[0]}"))
+
+
+def _refuse_abbreviations(arguments: Sequence[str]) -> None:
+    # argparse takes -p for -pdu even where it is told not to abbreviate; -dv, two flags in one, stays.
+    for argument in arguments:
+        if argument == "--":
+            return
+        if argument[:1] == "-" and argument not in _FLAGS and any(flag.startswith(argument) for flag in _FLAGS):
+            raise UsageError(escape(f"unrecognized arguments: {argument}"))

@@ -1,0 +1,113 @@
+"""service_for: a whole Storage SCP as a Twisted service."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from storescp.config import Config, ConfigError
+from storescp.errors import CannotStart
+from storescp.interfaces import IAssociationObserver, IStorage
+from storescp.server.factory import StorageSCPFactory
+from storescp.storage.directory import DirectoryStorage
+from storescp.storage.discard import DiscardStorage
+from storescp.storage.workers import Threads
+
+_log = Logger()
+
+
+class StorageSCPService(Service):
+    """Listens on endpoints with one factory. Stopping it aborts the associations and waits for the disk."""
+
+    def __init__(self, factory: StorageSCPFactory, endpoints: Sequence[tuple[str, IStreamServerEndpoint]]) -> None:
+        self.setName("storescp")  # type: ignore[no-untyped-call]
+        self._factory = factory
+        self._endpoints = endpoints
+        self._ports: list[IListeningPort] = []
+        self._closed: Deferred[Any] = succeed(None)
+        self._listening = False
+        self.cut_off = 0  # instances that stopping has cut off
+
+    @property
+    def addresses(self) -> list[Any]:
+        """Where it listens, once it is started: an `IAddress` each endpoint, of TCP ones with `host` and `port`."""
+        return [port.getHost() for port in self._ports]
+
+    def privilegedStartService(self) -> None:
+        """Listen, while there is the right to do it on low ports. Raises `CannotStart`."""
+        self._listening = True
+        for description, endpoint in self._endpoints:
+            failures: list[Failure] = []
+            endpoint.listen(self._factory).addCallbacks(self._ports.append, failures.append)
+            if failures:
+                self._listening = False
+                self._stop_listening()
+                raise CannotStart(f"{description}: {failures[0].getErrorMessage()}")
+
+    def startService(self) -> None:
+        if not self._listening:  # a parent that was running already does not call the other one
+            self.privilegedStartService()
+        super().startService()  # type: ignore[no-untyped-call]
+
+    def stopService(self) -> "Deferred[None]":
+        super().stopService()  # type: ignore[no-untyped-call]
+        self._listening = False
+        self._stop_listening()
+        closed, self._closed = self._closed, succeed(None)
+        closed.addCallback(lambda _: self._factory.shutdown())
+        return closed.addCallback(self._stopped)
+
+    def _stop_listening(self) -> None:
+        ports, self._ports = self._ports, []
+        self._closed = gatherResults([self._closed, *(maybeDeferred(port.stopListening) for port in ports)])
+
+    def _stopped(self, cut_off: int) -> None:
+        self.cut_off = cut_off
+
+
+def service_for(
+    config: Config,
+    *,
+    storage: IStorage | None = None,
+    observers: Iterable[IAssociationObserver] = (),
+    reactor: Any = None,
+) -> StorageSCPService:
+    """A service that receives what `config` says, where it says.
+
+    `storage` takes the place of the output directory. Composes into any `MultiService`. Raises `CannotStart`
+    for what stands in the way outside the configuration, ConfigError (a ValueError) for an endpoint that
+    cannot be understood, or for none.
+    """
+    if reactor is None:
+        from twisted.internet import reactor  # noqa: PLC0415  # importing it installs it: only where it is wanted
+    if storage is None:
+        storage = _storage_for(config, reactor)
+    endpoints = [(description, _endpoint(description, reactor)) for description in _descriptions(config)]
+    return StorageSCPService(StorageSCPFactory(config, storage, reactor, observers), endpoints)
+
+
+def _storage_for(config: Config, reactor: Any) -> IStorage:
+    return DiscardStorage() if config.ignore else DirectoryStorage(config.output_directory, Threads(reactor))
+
+
+def _descriptions(config: Config) -> tuple[str, ...]:
+    if config.port is None and not config.listen:
+        raise ConfigError("listen", "neither a port nor an endpoint to listen on is given")
+    return (*([] if config.port is None else [f"tcp:{config.port}"]), *config.listen)
+
+
+def _endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+    except (ValueError, TypeError) as error:
+        raise ConfigError("listen", f"{description}: {error}") from None
+    except ImportError as error:
+        raise CannotStart(f"{description}: {error}; pip install 'storescp[tls]'") from None
+    except Exception as error:  # a key or certificate: OSError, or what the TLS library makes of its content
+        raise CannotStart(f"{description}: {error}") from None
+    return endpoint

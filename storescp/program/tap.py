@@ -1,0 +1,64 @@
+"""The twistd plugin: ``twistd -n storescp --port 11112``, with the options of the script."""
+
+from collections.abc import Sequence
+
+from twisted.application.service import IService, MultiService
+from twisted.python import usage
+
+from storescp.config import ConfigError
+from storescp.errors import CannotStart
+from storescp.program.escaping import escape
+from storescp.program.logs import AssociationLog
+from storescp.program.options import UsageError, make_parser, parse, usage_error
+from storescp.program.process import take_over
+from storescp.program.service import service_for
+
+
+class Options(usage.Options):
+    """twistd's view of the options: the same parser, with twistd's way of complaining."""
+
+    _PROG = "twistd [options] storescp"
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        try:
+            self.config = parse(make_parser(self._PROG), options or ())
+        except UsageError as error:
+            raise usage.UsageError(str(error)) from None
+
+    def __str__(self) -> str:
+        return make_parser(self._PROG).format_help()
+
+
+class _Exit(Exception, SystemExit):
+    """One line and exit code 1: an Exception, so that twistd tidies up; a SystemExit, so that no traceback shows."""
+
+    def __init__(self, error: Exception) -> None:
+        self.code = f"storescp: error: {escape(str(error))}"
+
+
+class _Program(MultiService):
+    """What is below it, with failures to start told as a program tells them."""
+
+    def privilegedStartService(self) -> None:
+        try:
+            super().privilegedStartService()  # type: ignore[no-untyped-call]
+        except CannotStart as error:
+            raise _Exit(error) from None
+
+
+def makeService(options: Options) -> IService:
+    """What twistd runs."""
+    from twisted.internet import reactor  # noqa: PLC0415  # twistd has chosen it by now
+
+    take_over(reactor)
+    log = AssociationLog(options.config.verbosity)
+    try:
+        service = service_for(options.config, observers=[log], reactor=reactor)
+    except ConfigError as error:
+        raise _Exit(usage_error(error)) from None
+    except CannotStart as error:
+        raise _Exit(error) from None
+    program = _Program()  # type: ignore[no-untyped-call]
+    service.setServiceParent(program)  # type: ignore[no-untyped-call]
+    log.started()
+    return program

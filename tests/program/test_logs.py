@@ -1,0 +1,580 @@
+"""What is printed about associations: which lines, at which level, and nothing that a peer could forge."""
+
+import io
+from typing import Any
+
+from twisted.internet.defer import fail
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.logger import Logger, LogLevel, capturedLogs, formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from storescp.config import Config
+from storescp.dimse.commands import CStoreRQ, OtherRQ
+from storescp.errors import StoreFailure
+from storescp.interfaces import IStorage
+from storescp.program.escaping import escape
+from storescp.program.logs import AssociationLog, TextObserver
+from storescp.server.factory import StorageSCPFactory
+from storescp.storage.directory import DirectoryStorage
+from storescp.storage.discard import DiscardStorage
+from storescp.storage.workers import AtOnce
+from storescp.testing import SCU, associate_rq
+from storescp.uids import VERSION
+from storescp.ul.items import (
+    ImplementationClassUID,
+    ImplementationVersionName,
+    MaximumLength,
+    PresentationContextRQ,
+    UserIdentityRQ,
+)
+from storescp.ul.pdu import AAssociateRQ
+from tests.program import make_directory
+from tests.recorders import RecordingSink, RecordingStorage
+
+VERIFICATION = "1.2.840.10008.1.1"
+CT = "1.2.840.10008.5.1.4.1.1.2"
+IMPLICIT_LE = "1.2.840.10008.1.2"
+EXPLICIT_LE = "1.2.840.10008.1.2.1"
+UID = "1.2.3.4.5.6"
+
+# (0008,0018) UI 1.2.3.4.5.6 in Explicit VR Little Endian, and another data set
+DATA_SET = bytes.fromhex("0800 1800 5549 0c00") + b"1.2.3.4.5.6\0"
+OTHER = bytes.fromhex("0800 1800 5549 0c00") + b"1.2.3.4.5.7\0"
+
+STORED = [
+    "I: Association Received",
+    "I: Association Accepted",
+    "I: Received Store Request",
+    "I: Storing DICOM file: CT.1.2.3.4.5.6",
+    "I: Association Released",
+]
+
+# A request for C-FIND on the context of Verification.
+FIND = OtherRQ(command_field=0x0020, message_id=1)
+
+
+class Printed:
+    """What a program of this verbosity prints, in memory."""
+
+    def __init__(self, case: SynchronousTestCase, verbosity: str) -> None:
+        self._stream = io.StringIO()
+        observer = TextObserver(self._stream, verbosity)
+        globalLogPublisher.addObserver(observer)
+        case.addCleanup(globalLogPublisher.removeObserver, observer)
+
+    @property
+    def lines(self) -> list[str]:
+        *lines, rest = self._stream.getvalue().split("\n")
+        assert not rest, "a line without an end"
+        return lines
+
+
+class LogTestCase(SynchronousTestCase):
+    """Runs associations in memory, with the log of a program."""
+
+    def start(self, verbosity: str, storage: IStorage | None = None, **options: Any) -> None:
+        self.clock = Clock()
+        self.printed = Printed(self, verbosity)
+        self.log = AssociationLog(verbosity)
+        storage = storage or DirectoryStorage(make_directory(self), AtOnce())
+        self.factory = StorageSCPFactory(Config(**options), storage, self.clock, [self.log])
+        self.factory.doStart()
+        self.addCleanup(self.factory.doStop)
+
+    def associate(self, request: AAssociateRQ | None = None) -> SCU:
+        return SCU(self.factory, self.clock, request)
+
+    def store(self, data_set: bytes = DATA_SET) -> None:
+        """An association with one instance."""
+        scu = self.associate()
+        scu.store(UID, data_set)
+        scu.release()
+
+    def assert_printed(self, *lines: str) -> None:
+        self.assertEqual(list(lines), self.printed.lines)
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+
+class VerbosityTests(LogTestCase):
+    def test_verbose(self) -> None:
+        """An association with one instance is five lines of -v."""
+        self.start("verbose")
+        self.store()
+        self.assert_printed(*STORED)
+
+    def test_silent_success(self) -> None:
+        """By default, and with -q, an association where all goes well prints nothing."""
+        for verbosity in ("quiet", "normal"):
+            self.start(verbosity)
+            self.store()
+            self.assert_printed()
+
+    def test_start(self) -> None:
+        """The beginning of the program shows under -d alone."""
+        expected = {"quiet": [], "normal": [], "verbose": [], "debug": [f"D: $storescp.py v{VERSION}", "D: "]}
+        for verbosity, lines in expected.items():
+            self.start(verbosity)
+            self.log.started()
+            self.assert_printed(*lines)
+
+    def test_failures(self) -> None:
+        """What goes wrong shows by default; -q silences it."""
+        storage = RecordingStorage()
+        storage.open_error = StoreFailure("No space left on device", 0xA700)
+        error = (
+            "E: Storing 1.2.3.4.5.6 from TESTSCU at 192.168.1.1:54321 failed: No space left on device; "
+            "answered 0xA700 (Out of Resources)"
+        )
+        for verbosity, lines in {"quiet": [], "normal": [error]}.items():
+            self.start(verbosity, storage)
+            self.store()
+            self.assert_printed(*lines)
+
+
+class DebugTests(LogTestCase):
+    def test_sample(self) -> None:
+        """-d shows a CT image on context 41 as the documentation does, line by line."""
+        contexts = (
+            PresentationContextRQ(1, VERIFICATION, (IMPLICIT_LE,)),
+            PresentationContextRQ(41, CT, (EXPLICIT_LE, IMPLICIT_LE)),
+            PresentationContextRQ(43, CT, ("1.2.840.10008.1.2.4.90",)),
+        )
+        items = (MaximumLength(16384), ImplementationClassUID("1.2.3"), ImplementationVersionName("MODALITY_1"))
+        self.start("debug")
+        self.log.started()
+        scu = self.associate(associate_rq(contexts, items, called="ANY-SCP", calling="STORESCU"))
+        request = CStoreRQ(affected_sop_class_uid=CT, message_id=1, affected_sop_instance_uid=UID, priority=2)
+        scu.send(41, request, DATA_SET)
+        scu.release()
+        self.assert_printed(
+            f"D: $storescp.py v{VERSION}",
+            "D: ",
+            "I: Association Received",
+            "D: Request Parameters:",
+            "D: ====================== BEGIN A-ASSOCIATE-RQ =====================",
+            "D: Their Implementation Class UID:    1.2.3",
+            "D: Their Implementation Version Name: MODALITY_1",
+            "D: Application Context Name:    1.2.840.10008.3.1.1.1",
+            "D: Calling Application Name:    STORESCU",
+            "D: Called Application Name:     ANY-SCP",
+            "D: Their Max PDU Receive Size:  16384",
+            "D: Presentation Contexts:",
+            "D:   Context ID:        1 (Proposed)",
+            "D:     Abstract Syntax: =Verification SOP Class",
+            "D:     Proposed SCP/SCU Role: Default",
+            "D:     Proposed Transfer Syntax(es):",
+            "D:       =Implicit VR Little Endian",
+            "D:   Context ID:        41 (Proposed)",
+            "D:     Abstract Syntax: =CT Image Storage",
+            "D:     Proposed SCP/SCU Role: Default",
+            "D:     Proposed Transfer Syntax(es):",
+            "D:       =Explicit VR Little Endian",
+            "D:       =Implicit VR Little Endian",
+            "D:   Context ID:        43 (Proposed)",
+            "D:     Abstract Syntax: =CT Image Storage",
+            "D:     Proposed SCP/SCU Role: Default",
+            "D:     Proposed Transfer Syntax(es):",
+            "D:       =JPEG 2000 Image Compression (Lossless Only)",
+            "D: Requested Extended Negotiation: None",
+            "D: Requested Common Extended Negotiation: None",
+            "D: Requested Asynchronous Operations Window Negotiation: None",
+            "D: Requested User Identity Negotiation: None",
+            "D: ======================= END A-ASSOCIATE-RQ ======================",
+            "I: Association Accepted",
+            "D: Accept Parameters:",
+            "D: ====================== BEGIN A-ASSOCIATE-AC =====================",
+            "D: Our Implementation Class UID:      2.25.167549487932267690351940239577372006664",
+            f"D: Our Implementation Version Name:   STORESCP_{VERSION}",
+            "D: Application Context Name:    1.2.840.10008.3.1.1.1",
+            "D: Responding Application Name: ANY-SCP",
+            "D: Our Max PDU Receive Size:    16384",
+            "D: Presentation Contexts:",
+            "D:   Context ID:        1 (Accepted)",
+            "D:     Accepted Transfer Syntax: =Implicit VR Little Endian",
+            "D:   Context ID:        41 (Accepted)",
+            "D:     Accepted Transfer Syntax: =Explicit VR Little Endian",
+            "D:   Context ID:        43 (Rejected - Transfer Syntax Not Supported)",
+            "D: Accepted Extended Negotiation: None",
+            "D: User Identity Negotiation Response:  None",
+            "D: ======================= END A-ASSOCIATE-AC ======================",
+            'D: pydicom.read_dataset() TransferSyntax="Little Endian Implicit"',
+            "I: Received Store Request",
+            "D: ===================== INCOMING DIMSE MESSAGE ====================",
+            "D: Message Type                  : C-STORE RQ",
+            "D: Presentation Context ID       : 41",
+            "D: Message ID                    : 1",
+            "D: Affected SOP Class UID        : 1.2.840.10008.5.1.4.1.1.2",
+            "D: Affected SOP Instance UID     : 1.2.3.4.5.6",
+            "D: Data Set                      : Present",
+            "D: Priority                      : Low",
+            "D: ======================= END DIMSE MESSAGE =======================",
+            'D: pydicom.read_dataset() TransferSyntax="Little Endian Explicit"',
+            "I: Storing DICOM file: CT.1.2.3.4.5.6",
+            "I: Association Released",
+        )
+
+    def after_acceptance(self) -> list[str]:
+        lines = self.printed.lines
+        end = lines.index("D: ======================= END A-ASSOCIATE-AC ======================")
+        return lines[end + 1 :]
+
+    def test_echo(self) -> None:
+        """An echo under -d: the request, and the response."""
+        self.start("debug")
+        scu = self.associate()
+        scu.echo(message_id=7)
+        scu.release()
+        self.assertEqual(
+            [
+                'D: pydicom.read_dataset() TransferSyntax="Little Endian Implicit"',
+                "I: Received Echo Request (MsgID 7)",
+                "D: ===================== INCOMING DIMSE MESSAGE ====================",
+                "D: Message Type                  : C-ECHO RQ",
+                "D: Presentation Context ID       : 1",
+                "D: Message ID                    : 7",
+                "D: Data Set                      : None",
+                "D: ======================= END DIMSE MESSAGE =======================",
+                "D: ===================== OUTGOING DIMSE MESSAGE ====================",
+                "D: Message Type                  : C-ECHO RSP",
+                "D: Presentation Context ID       : 1",
+                "D: Message ID Being Responded To : 7",
+                "D: Affected SOP Class UID        : 1.2.840.10008.1.1",
+                "D: Data Set                      : None",
+                "D: DIMSE Status                  : 0x0000 (Success)",
+                "D: ======================= END DIMSE MESSAGE =======================",
+                "I: Association Released",
+            ],
+            self.after_acceptance(),
+        )
+
+    def test_refused_instance(self) -> None:
+        """A C-STORE that fails shows its response under -d."""
+        storage = RecordingStorage()
+        storage.open_error = StoreFailure("No space left on device", 0xA700)
+        self.start("debug", storage)
+        self.store()
+        self.assertEqual(
+            [
+                "D: ======================= END DIMSE MESSAGE =======================",
+                "E: Storing 1.2.3.4.5.6 from TESTSCU at 192.168.1.1:54321 failed: No space left on device; "
+                "answered 0xA700 (Out of Resources)",
+                "D: ===================== OUTGOING DIMSE MESSAGE ====================",
+                "D: Message Type                  : C-STORE RSP",
+                "D: Presentation Context ID       : 3",
+                "D: Message ID Being Responded To : 1",
+                "D: Affected SOP Class UID        : 1.2.840.10008.5.1.4.1.1.2",
+                "D: Affected SOP Instance UID     : 1.2.3.4.5.6",
+                "D: Data Set                      : None",
+                "D: DIMSE Status                  : 0xA700 (Out of Resources)",
+                "D: ======================= END DIMSE MESSAGE =======================",
+                "I: Association Released",
+            ],
+            self.after_acceptance()[10:],
+        )
+
+    def test_abort(self) -> None:
+        """An abort under -d says who and why as the standard counts it."""
+        self.start("debug")
+        self.associate().abort()
+        self.assertEqual(
+            [
+                "E: Association Aborted: by the peer",
+                "D: ========================== BEGIN A-ABORT ========================",
+                "D: Abort Source: Service User",
+                "D: Abort Reason: Reason Not Specified",
+                "D: =========================== END A-ABORT =========================",
+            ],
+            self.after_acceptance(),
+        )
+
+    def test_no_data_set(self) -> None:
+        """Nothing of a data set is printed, whatever becomes of it."""
+        self.start("debug")
+        self.store(DATA_SET + b"Doe^Jane")
+        self.assertNotIn("Jane", "\n".join(self.printed.lines))
+
+
+class EventTests(LogTestCase):
+    def test_echo(self) -> None:
+        """An echo is a line of -v."""
+        self.start("verbose")
+        scu = self.associate()
+        scu.echo(message_id=65535)
+        scu.release()
+        self.assert_printed(
+            "I: Association Received",
+            "I: Association Accepted",
+            "I: Received Echo Request (MsgID 65535)",
+            "I: Association Released",
+        )
+
+    def test_several_instances(self) -> None:
+        """Each instance of an association has its two lines of -v."""
+        self.start("verbose")
+        scu = self.associate()
+        scu.store("1.2.1", DATA_SET)
+        scu.store("1.2.2", DATA_SET)
+        scu.release()
+        self.assert_printed(
+            "I: Association Received",
+            "I: Association Accepted",
+            "I: Received Store Request",
+            "I: Storing DICOM file: CT.1.2.1",
+            "I: Received Store Request",
+            "I: Storing DICOM file: CT.1.2.2",
+            "I: Association Released",
+        )
+
+    def test_ignored_instance(self) -> None:
+        """An instance that is not kept is not said to be stored."""
+        self.start("verbose", DiscardStorage())
+        self.store()
+        self.assert_printed(*STORED[:3], STORED[4])
+
+    def test_duplicates(self) -> None:
+        """The same instance again is nothing to report; another one under its UID is, by default."""
+        self.start("normal")
+        self.store()
+        self.store()
+        self.assert_printed()
+        self.store(OTHER)
+        (line,) = self.printed.lines
+        self.assertRegex(
+            line, r"^W: Another CT\.1\.2\.3\.4\.5\.6 is here already: kept as CT\.1\.2\.3\.4\.5\.6\.dup-[0-9a-f]{8}$"
+        )
+
+    def test_rejection(self) -> None:
+        """A rejected association says in words why, with -v."""
+        self.start("verbose", require_called_aet=True)
+        self.associate(associate_rq(called="OTHER"))
+        self.assert_printed(
+            "I: Association Received",
+            "I: Association Rejected: Result: Rejected Permanent, Source: Service User, "
+            "Reason: Called AE Title Not Recognized",
+        )
+
+    def test_rejected_syntax(self) -> None:
+        """The line about a rejected context names the option that would have accepted it."""
+        contexts = (
+            PresentationContextRQ(1, CT, ("1.2.840.10008.1.2.4.90",)),
+            PresentationContextRQ(3, "1.2.3.4", (EXPLICIT_LE,)),
+        )
+        self.start("debug")
+        self.associate(associate_rq(contexts)).release()
+        self.assertEqual(
+            [
+                "I: Presentation Context Rejected - Transfer Syntax Not Supported: CT Image Storage; "
+                "--accept-all-syntaxes accepts it",
+                "I: Presentation Context Rejected - Abstract Syntax Not Supported: 1.2.3.4; "
+                "--accept-unknown-sop-classes accepts it",
+            ],
+            [line for line in self.printed.lines if line.startswith("I: Presentation Context")],
+        )
+
+    def test_rejected_for_good(self) -> None:
+        """No option is named where none would help, and nothing is said of a class that has another context."""
+        contexts = (
+            PresentationContextRQ(1, CT, ("1.2.840.10008.1.2.4.90",)),
+            PresentationContextRQ(3, CT, (EXPLICIT_LE,)),
+            PresentationContextRQ(5, "1.2.840.10008.1.20.1", (EXPLICIT_LE,)),
+            PresentationContextRQ(7, "1.2.840.10008.1.1", ("1.2.3",)),
+        )
+        self.start("verbose")
+        self.associate(associate_rq(contexts)).release()
+        self.assertEqual(
+            [
+                "I: Presentation Context Rejected - Abstract Syntax Not Supported: "
+                "Storage Commitment Push Model SOP Class",
+                "I: Presentation Context Rejected - Transfer Syntax Not Supported: Verification SOP Class",
+            ],
+            [line for line in self.printed.lines if "Rejected" in line],
+        )
+
+    def test_aborts(self) -> None:
+        """An association that does not end in order is an error, with its cause."""
+        self.start("normal")
+        self.associate().abort()
+        self.associate().disconnect()
+        self.associate().write(bytes.fromhex("09 00 00000000"))
+        self.associate().write(bytes.fromhex("01 00 00000000"))
+        self.assert_printed(
+            "E: Association Aborted: by the peer",
+            "E: Association Aborted: the connection was lost",
+            "E: Association Aborted: PDU type 09H is unknown",
+            "E: Association Aborted: an A-ASSOCIATE of 0 bytes is too short",
+        )
+
+    def test_no_association(self) -> None:
+        """A peer that speaks another language is a warning; one that says nothing and goes is nothing."""
+        self.start("normal")
+        for data in (b"GET / HTTP/1.1\r\n\r\n", b""):
+            protocol = self.factory.buildProtocol(None)
+            protocol.makeConnection(StringTransport())
+            protocol.dataReceived(data)
+            protocol.connectionLost()
+        self.assert_printed(
+            "W: Connection from 192.168.1.1:54321 ended without an association: PDU type 47H is unknown"
+        )
+
+    def test_unknown_operation(self) -> None:
+        """A request of an operation that is not ours is a warning."""
+        warning = "W: A request of TESTSCU was refused: 0x0211 (Unrecognized Operation)"
+        for verbosity, lines in {"quiet": [], "normal": [warning]}.items():
+            self.start(verbosity)
+            scu = self.associate()
+            scu.send(1, FIND)
+            scu.release()
+            self.assert_printed(*lines)
+
+    def test_storage_that_fails(self) -> None:
+        """Whatever a storage raises is reported once, and the peer hears a failure."""
+        sink = RecordingSink()
+        sink.finished = fail(StoreFailure("the archive says no", 0xC123))
+        self.start("normal", RecordingStorage(sink))
+        self.store()
+        self.assert_printed(
+            "E: Storing 1.2.3.4.5.6 from TESTSCU at 192.168.1.1:54321 failed: the archive says no; answered 0xC123"
+        )
+
+    def test_storage_with_a_mistake(self) -> None:
+        """An error that is nobody's but the storage's shows as itself, without a traceback."""
+        sink = RecordingSink()
+        sink.finish_error = ZeroDivisionError("division by zero")
+        self.start("normal", RecordingStorage(sink))
+        self.store()
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+        self.assert_printed(
+            "E: Storing an instance failed in an unexpected way",
+            "E: division by zero",
+            "E: Storing 1.2.3.4.5.6 from TESTSCU at 192.168.1.1:54321 failed: an unexpected failure; "
+            "answered 0x0110 (Processing Failure)",
+        )
+
+    def test_program_log(self) -> None:
+        """Events also reach whoever else observes Twisted's log, as under twistd, with their peers' text escaped."""
+        self.start("verbose")
+        with capturedLogs() as events:
+            scu = self.associate(associate_rq(calling="\x1b[2J"))
+            scu.send(1, FIND)
+            scu.release()
+        self.assertEqual(
+            [
+                "info Association Received",
+                "info Association Accepted",
+                r"warn A request of \x1b[2J was refused: 0x0211 (Unrecognized Operation)",
+                "info Association Released",
+            ],
+            [f"{event['log_level'].name} {formatEvent(event)}" for event in events],
+        )
+
+
+class HostileTextTests(LogTestCase):
+    def test_escape(self) -> None:
+        """Controls, line ends, separators and bidi controls become visible; all other text stays as it is."""
+        escaped = {
+            "\0\t\n\r\x1b\x1f": r"\x00\x09\x0a\x0d\x1b\x1f",
+            "\x7f\x80\x85\x9b\x9f": r"\x7f\x80\x85\x9b\x9f",
+            "\u061c\u200e\u200f": r"\u061c\u200e\u200f",
+            "\u2028\u2029\u202a\u202b\u202c\u202d\u202e": r"\u2028\u2029\u202a\u202b\u202c\u202d\u202e",
+            "\u2066\u2067\u2068\u2069": r"\u2066\u2067\u2068\u2069",
+            " ~\xa0\xff{text}\\ \u65e5\u672c": " ~\xa0\xff{text}\\ \u65e5\u672c",
+        }
+        self.assertEqual(escaped, {text: escape(text) for text in escaped})
+
+    def test_forged_lines(self) -> None:
+        """A peer cannot end a line, move the cursor or begin a line of its own with any of its texts."""
+        hostile = "\n\r\x1b[2J\x9b\x85\x7fI:"
+        contexts = (PresentationContextRQ(3, CT, (EXPLICIT_LE, hostile)), PresentationContextRQ(5, hostile, (hostile,)))
+        items = (
+            MaximumLength(16384),
+            ImplementationClassUID(hostile),
+            ImplementationVersionName(hostile),
+            UserIdentityRQ(1, 0, "\u202eevil\n".encode()),
+        )
+        self.start("debug")
+        scu = self.associate(associate_rq(contexts, items, called=hostile, calling=hostile))
+        scu.store(hostile, DATA_SET)
+        scu.abort()
+        text = r"\x0a\x0d\x1b[2J\x9b\x85\x7fI:"
+        lines = self.printed.lines
+        self.assertEqual(
+            [
+                "D: Their Implementation Class UID:    " + text,
+                "D: Their Implementation Version Name: " + text,
+                "D: Calling Application Name:    " + text,
+                "D: Called Application Name:     " + text,
+                "D:       =" + text,
+                "D:     Abstract Syntax: =" + text,
+                "D:       =" + text,
+                r"D:   Username: \u202eevil\x0a, passcode of 0 bytes, positive response not requested",
+                f"I: Presentation Context Rejected - Abstract Syntax Not Supported: {text}; "
+                "--accept-unknown-sop-classes accepts it",
+                "D: Responding Application Name: " + text,
+                "D: Affected SOP Instance UID     : " + text,
+                f"E: Storing {text} from {text} at 192.168.1.1:54321 failed: "
+                "a SOP Instance UID of 11 characters is not usable; answered 0xC000 (Cannot Understand)",
+                "D: Affected SOP Instance UID     : " + text,
+            ],
+            [line for line in lines if "\\" in line],
+        )
+        self.assertEqual(
+            [], [line for line in lines if line[:3] not in ("D: ", "I: ", "E: ") or not line.isprintable()]
+        )
+
+    def test_secrets(self) -> None:
+        """No passcode and no ticket is printed at any level, however the association ends."""
+        for identity in (UserIdentityRQ(2, 1, b"alice", b"s3cr3t!"), UserIdentityRQ(3, 1, b"s3cr3t!")):
+            self.start("debug")
+            self.associate(associate_rq(user_items=(MaximumLength(16384), identity))).abort()
+            text = "\n".join(self.printed.lines)
+            self.assertIn("7 bytes", text)
+            self.assertNotIn("s3cr3t", text)
+
+
+class TextObserverTests(SynchronousTestCase):
+    def lines_of(self, verbosity: str, namespace: str) -> list[str]:
+        stream = io.StringIO()
+        log = Logger(namespace=namespace, observer=TextObserver(stream, verbosity))
+        for level in LogLevel.iterconstants():
+            log.emit(level, "at {name}", name=level.name)
+        return stream.getvalue().splitlines()
+
+    def test_levels(self) -> None:
+        """Of our own events each verbosity shows its levels, with their letters."""
+        lines = ["D: at debug", "I: at info", "W: at warn", "E: at error", "E: at critical"]
+        shown = {"quiet": [], "normal": lines[2:], "verbose": lines[1:], "debug": lines}
+        for namespace in ("storescp", "storescp.storage.directory"):
+            self.assertEqual(shown, {verbosity: self.lines_of(verbosity, namespace) for verbosity in shown})
+
+    def test_foreign_events(self) -> None:
+        """Of what others log only errors are shown, and with -q none."""
+        errors = ["E: at error", "E: at critical"]
+        shown = {"quiet": [], "normal": errors, "verbose": errors, "debug": errors}
+        self.assertEqual(shown, {verbosity: self.lines_of(verbosity, "twisted.internet") for verbosity in shown})
+
+    def failure_lines(self, verbosity: str) -> list[str]:
+        stream = io.StringIO()
+        log = Logger(namespace="storescp", observer=TextObserver(stream, verbosity))
+        try:
+            raise ValueError("two\nlines \x1b")
+        except ValueError:
+            log.failure("It failed")
+        return stream.getvalue().split("\n")[:-1]
+
+    def test_failure(self) -> None:
+        """A failure shows its message; every line has the prefix and is escaped."""
+        self.assertEqual(["E: It failed", "E: two", r"E: lines \x1b"], self.failure_lines("normal"))
+
+    def test_failure_with_traceback(self) -> None:
+        """-d shows the traceback of a failure too."""
+        lines = self.failure_lines("debug")
+        self.assertEqual(["E: It failed", "E: Traceback (most recent call last):"], lines[:2])
+        self.assertEqual(["E: builtins.ValueError: two", r"E: lines \x1b"], lines[-2:])
+        self.assertEqual([], [line for line in lines if not line.startswith("E: ")])
+
+    def test_event_without_anything(self) -> None:
+        """An event without a level, a namespace or a text, as old code sends it, harms nothing."""
+        stream = io.StringIO()
+        TextObserver(stream, "debug")({})
+        self.assertEqual("", stream.getvalue())

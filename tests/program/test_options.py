@@ -1,0 +1,277 @@
+"""The two command lines: what every spelling means, and what a bad one gets."""
+
+import io
+import os
+import sys
+from itertools import chain
+from typing import Any
+
+import attrs
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python import usage
+from twisted.trial.unittest import SynchronousTestCase
+
+from storescp.config import Config
+from storescp.program.main import run
+from storescp.program.options import UsageError, make_parser, parse
+from storescp.program.tap import Options
+from storescp.uids import VERSION
+from tests.program import make_directory, use_reactor
+from tests.strategies import PROPERTY
+
+# Each option without a value: its spellings, and what it sets.
+FLAGS: dict[tuple[str, ...], dict[str, Any]] = {
+    ("-q", "--quiet"): {"verbosity": "quiet"},
+    ("-v", "--verbose"): {"verbosity": "verbose"},
+    ("-d", "--debug"): {"verbosity": "debug"},
+    ("--require-called-aet",): {"require_called_aet": True},
+    ("--ignore",): {"ignore": True},
+    ("-x=", "--prefer-uncompr"): {"prefer": "uncompressed"},
+    ("-xe", "--prefer-little"): {"prefer": "little"},
+    ("-xb", "--prefer-big"): {"prefer": "big"},
+    ("-xi", "--implicit"): {"prefer": "implicit"},
+    ("--accept-all-syntaxes",): {"accept_all_syntaxes": True},
+    ("--accept-unknown-sop-classes",): {"accept_unknown_sop_classes": True},
+}
+# Each option with a value: its spellings, a value as it is typed, and what it sets.
+VALUES: dict[tuple[str, ...], tuple[str, dict[str, Any]]] = {
+    ("-aet", "--aetitle"): ("MY SCP", {"ae_title": "MY SCP"}),
+    ("-to", "--timeout"): ("5", {"timeout": 5}),
+    ("-ta", "--acse-timeout"): ("6", {"acse_timeout": 6}),
+    ("-td", "--dimse-timeout"): ("7", {"dimse_timeout": 7}),
+    ("-pdu", "--max-pdu"): ("65536", {"max_pdu": 65536}),
+    ("-od", "--output-directory"): ("a/b c", {"output_directory": "a/b c"}),
+}
+SPELLINGS = [
+    *(([flag], settings) for flags, settings in FLAGS.items() for flag in flags),
+    *(([flag, value], settings) for flags, (value, settings) in VALUES.items() for flag in flags),
+]
+EVERY_FLAG = [flag for flags in (*FLAGS, *VALUES, ("--port", "--listen", "--help", "--version")) for flag in flags]
+
+NO_PORT = "give one port to listen on, as in '{}', or --listen"
+SECONDS = "must be more than 0 and at most 31536000 seconds, not "
+
+# What follows "storescp: error: " for a line that has a port.
+REFUSED = {
+    ("--bogus",): "unrecognized arguments: --bogus",
+    ("-z",): "unrecognized arguments: -z",
+    ("11113",): "unrecognized arguments: 11113",
+    ("-aet",): "argument -aet/--aetitle: expected one argument",
+    ("-od", "-v"): "argument -od/--output-directory: expected one argument",
+    ("-to", "soon"): "argument -to/--timeout: invalid int value: 'soon'",
+    ("--timeout", "1.5"): "argument -to/--timeout: invalid int value: '1.5'",
+    ("-to", "0"): "argument -to/--timeout: " + SECONDS + "0",
+    ("-ta", "0"): "argument -ta/--acse-timeout: " + SECONDS + "0",
+    ("-ta", "-1"): "argument -ta/--acse-timeout: " + SECONDS + "-1",
+    ("-td", "31536001"): "argument -td/--dimse-timeout: " + SECONDS + "31536001",
+    ("-pdu", "100"): "argument -pdu/--max-pdu: must be from 4096 to 131072, not 100",
+    ("-pdu", "4095"): "argument -pdu/--max-pdu: must be from 4096 to 131072, not 4095",
+    ("--max-pdu", "131073"): "argument -pdu/--max-pdu: must be from 4096 to 131072, not 131073",
+    ("-aet", "01234567890123456"): "argument -aet/--aetitle: must have 1 to 16 characters, not 17",
+    ("-aet", ""): "argument -aet/--aetitle: must have 1 to 16 characters, not 0",
+    ("-aet", "A\\B"): "argument -aet/--aetitle: must be printable ASCII without backslashes, and not blank: 'A\\\\B'",
+}
+REFUSED_PORTS = {
+    ("65536",): "argument port: must be from 0 to 65535, not 65536",
+    ("-1",): "argument port: must be from 0 to 65535, not -1",
+    ("dicom",): "argument port: invalid int value: 'dicom'",
+    ("0x10",): "argument port: invalid int value: '0x10'",
+    ("--port", "dicom"): "argument --port: invalid int value: 'dicom'",
+    ("--port", "65536"): "argument port: must be from 0 to 65535, not 65536",
+}
+NOT_ONE_PORT: tuple[tuple[str, ...], ...] = (
+    (),
+    ("-v", "-od", "11112"),
+    ("11112", "--port", "11113"),
+    ("11112", "--listen", "tcp:0"),
+)
+
+
+def script(*line: str) -> Config:
+    return parse(make_parser("storescp"), line)
+
+
+def twistd(*line: str) -> Config:
+    options = Options()
+    options.parseOptions(line)
+    return options.config
+
+
+def both(case: SynchronousTestCase, *line: str) -> dict[str, Any]:
+    """What `line` sets to another value than the default: the same from both command lines."""
+    config = script(*line)
+    case.assertEqual(config, twistd(*line))
+    defaults = attrs.asdict(Config())
+    return {field: value for field, value in attrs.asdict(config).items() if value != defaults[field]}
+
+
+class SpellingTests(SynchronousTestCase):
+    def test_every_spelling(self) -> None:
+        """Each spelling sets what it says and nothing else, before and after the port."""
+        for words, settings in SPELLINGS:
+            expected = {"port": 11112, **settings, "prefer": settings.get("prefer", "uncompressed")}
+            if expected["prefer"] == "uncompressed":
+                del expected["prefer"]
+            self.assertEqual(expected, both(self, *words, "11112"))
+            self.assertEqual(expected, both(self, "11112", *words))
+
+    def test_defaults(self) -> None:
+        """A port alone leaves all else at its default."""
+        self.assertEqual({"port": 11112}, both(self, "11112"))
+
+    def test_ports(self) -> None:
+        """The port may be an option too, as twistd's users write it; 0 is one."""
+        self.assertEqual({"port": 11112}, both(self, "--port", "11112"))
+        self.assertEqual({"port": 11112}, both(self, "--port=11112"))
+        self.assertEqual({"port": 0}, both(self, "0"))
+        self.assertEqual({"port": 65535}, both(self, "65535"))
+
+    def test_endpoints(self) -> None:
+        """Endpoints take the port's place, as many as there are, in their order."""
+        line = ("--listen", "tcp6:104", "-v", "--listen", "ssl:2762:privateKey=key.pem:certKey=cert.pem")
+        self.assertEqual(
+            {"listen": ("tcp6:104", "ssl:2762:privateKey=key.pem:certKey=cert.pem"), "verbosity": "verbose"},
+            both(self, *line),
+        )
+
+    def test_flags_in_one_word(self) -> None:
+        """Flags of one letter may share a dash; the rightmost still wins."""
+        self.assertEqual({"port": 1, "verbosity": "verbose"}, both(self, "-dv", "1"))
+        self.assertEqual({"port": 1, "verbosity": "debug"}, both(self, "-vd", "1"))
+
+    def test_end_of_options(self) -> None:
+        """After -- there are no options."""
+        self.assertEqual({"port": 1, "verbosity": "verbose"}, both(self, "-v", "--", "1"))
+
+    def test_prefer_uncompressed_is_no_assignment(self) -> None:
+        """-x= is a whole word: it takes no value, and overrules what stands before it."""
+        self.assertEqual({"port": 1}, both(self, "-xb", "-x=", "1"))
+        self.assertEqual({"port": 1, "prefer": "big"}, both(self, "-x=", "-xb", "1"))
+
+    @PROPERTY
+    @given(st.lists(st.sampled_from(SPELLINGS), max_size=8), st.data())
+    def test_any_order(self, chosen: list[tuple[list[str], dict[str, Any]]], data: st.DataObject) -> None:
+        """Options stand in any order, the port anywhere between them; the last of rivals wins."""
+        place = data.draw(st.integers(0, len(chosen)))
+        words = [words for words, _ in chosen]
+        line = list(chain(*words[:place], ["11112"], *words[place:]))
+        expected = Config(port=11112)
+        for _, settings in chosen:
+            expected = attrs.evolve(expected, **settings)
+        self.assertEqual([expected, expected], [script(*line), twistd(*line)])
+
+
+class RefusalTests(SynchronousTestCase):
+    def assert_refused(self, message: str, *line: str) -> None:
+        """Both command lines refuse `line` with this message, which is one line."""
+        self.assertEqual(message.format("storescp 11112"), str(self.assertRaises(UsageError, script, *line)))
+        error = self.assertRaises(usage.UsageError, twistd, *line)
+        self.assertEqual(message.format("twistd [options] storescp 11112"), str(error))
+        self.assertNotIn("\n", message)
+
+    def test_bad_values(self) -> None:
+        """A value that cannot be is refused by one line that names the option, the bounds and the value."""
+        for words, message in REFUSED.items():
+            self.assert_refused(message, "11112", *words)
+
+    def test_bad_ports(self) -> None:
+        """A port that is none is refused by name."""
+        for words, message in REFUSED_PORTS.items():
+            self.assert_refused(message, *words)
+
+    def test_one_port(self) -> None:
+        """No port, or more than one place to listen that exclude each other, is refused with an example."""
+        for line in NOT_ONE_PORT:
+            self.assert_refused(NO_PORT, *line)
+
+    def test_no_abbreviations(self) -> None:
+        """No beginning of an option stands for it, with a value or without."""
+        beginnings = {flag[:end] for flag in EVERY_FLAG for end in range(2, len(flag))}
+        for beginning in sorted(beginnings.difference(EVERY_FLAG, ["--"])):
+            self.assert_refused(f"unrecognized arguments: {beginning}", beginning, "11112")
+            self.assert_refused(f"unrecognized arguments: {beginning}=4096", f"{beginning}=4096", "11112")
+
+    def test_glued_values(self) -> None:
+        """A value does not stick to a short option: -pdu4096 is no word of this language."""
+        for word in ("-pdu4096", "-aetSCP", "-od.", "-to5", "-xx", "-x=1"):
+            self.assert_refused(f"unrecognized arguments: {word}", word, "11112")
+
+    def test_line_feeds(self) -> None:
+        """What is typed cannot make a second line of the message."""
+        for words in (["--bo\ngus"], ["-aet", "A\nB"], ["-to", "1\n2"]):
+            self.assertNotIn("\n", str(self.assertRaises(UsageError, script, "11112", *words)))
+
+
+class ExitCodeTests(SynchronousTestCase):
+    """The command within this process, where it comes to nothing before a reactor runs."""
+
+    def run_line(self, *line: str) -> tuple[int, str, str]:
+        """Exit code, standard output and standard error."""
+        stdout, stderr = io.StringIO(), io.StringIO()
+        self.patch(sys, "stdout", stdout)
+        self.patch(sys, "stderr", stderr)
+        use_reactor(self, MemoryReactorClock())
+        try:
+            code = run(line)
+        except SystemExit as end:
+            assert isinstance(end.code, int)
+            code = end.code
+        return code, stdout.getvalue(), stderr.getvalue()
+
+    def assert_error(self, code: int, message: str, *line: str) -> None:
+        self.assertEqual((code, "", f"storescp: error: {message}\n"), self.run_line(*line))
+
+    def test_usage(self) -> None:
+        """A line that cannot be understood is answered in one line and exit code 2."""
+        for words, message in REFUSED.items():
+            self.assert_error(2, message, "11112", *words)
+        self.assert_error(2, NO_PORT.format("storescp 11112"))
+
+    def test_endpoint(self) -> None:
+        """So is an endpoint that cannot be understood."""
+        errors = {
+            "carrier-pigeon:1": "Unknown endpoint type: 'carrier-pigeon'",
+            "tcp:dicom": "invalid literal for int() with base 10: 'dicom'",
+        }
+        for endpoint, message in errors.items():
+            self.assert_error(2, f"argument --listen: {endpoint}: {message}", "--listen", endpoint)
+
+    def test_output_directory(self) -> None:
+        """A directory that is not there, or is none, is answered in one line and exit code 1."""
+        directory = make_directory(self)
+        missing, file = os.path.join(directory, "missing"), os.path.join(directory, "file")
+        with open(file, "wb"):
+            pass
+        self.assert_error(1, f"output directory {missing}: does not exist", "0", "-od", missing)
+        self.assert_error(1, f"output directory {file}: is not a directory", "0", "-od", file)
+        self.assertEqual(["file"], os.listdir(directory))
+
+    def test_quiet(self) -> None:
+        """-q silences the log, never a failure to start."""
+        self.assert_error(2, "unrecognized arguments: --bogus", "-q", "11112", "--bogus")
+
+    def test_command_line_of_the_process(self) -> None:
+        """Without arguments of its own it reads those of the process."""
+        self.patch(sys, "argv", ["anything", "--bogus", "11112"])
+        self.patch(sys, "stderr", io.StringIO())
+        self.assertEqual(2, run())
+
+    def test_version(self) -> None:
+        """--version needs no port."""
+        self.assertEqual((0, f"storescp {VERSION}\n", ""), self.run_line("--version"))
+
+    def test_help(self) -> None:
+        """-h and --help need no port and name every spelling."""
+        code, text, errors = self.run_line("--help")
+        self.assertEqual((0, ""), (code, errors))
+        self.assertEqual((0, text, ""), self.run_line("-h"))
+        self.assertEqual("usage: storescp [options] port", text.splitlines()[0])
+        words = text.replace(",", " ").split()
+        self.assertEqual([], [flag for flag in [*EVERY_FLAG, "-h", "port"] if flag not in words])
+
+    def test_help_under_twistd(self) -> None:
+        """What twistd prints about the options is the same text but for the name."""
+        _, text, _ = self.run_line("--help")
+        self.assertEqual(text.replace("usage: storescp", "usage: twistd [options] storescp"), str(Options()))

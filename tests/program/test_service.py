@@ -1,0 +1,446 @@
+"""A Storage SCP as a service: beside other services, on several endpoints, whole or not at all."""
+
+import io
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, cast
+
+from twisted.application.service import IService, MultiService, Service
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import LogBeginner, LogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from storescp.config import Config, ConfigError
+from storescp.dimse.commands import CStoreRQ, CStoreRSP
+from storescp.errors import CannotStart
+from storescp.program import main
+from storescp.program.process import take_over
+from storescp.program.service import StorageSCPService, service_for
+from storescp.server.factory import StorageSCPFactory
+from storescp.testing import SCU
+from tests.program import make_directory, use_reactor
+from tests.recorders import RecordingObserver, RecordingStorage
+
+# A C-STORE request, sent alone.
+WITHOUT_ITS_DATA_SET = CStoreRQ(
+    affected_sop_class_uid="1.2.840.10008.5.1.4.1.1.2", message_id=1, affected_sop_instance_uid="1.2.3"
+)
+
+
+@implementer(IListeningPort)
+class Port:
+    """A port in memory that starts and stops its factory as a real one does."""
+
+    def __init__(self, reactor: "Reactor", number: int, factory: StorageSCPFactory) -> None:
+        self._reactor = reactor
+        self.number = number
+        self.factory = factory
+
+    def startListening(self) -> None:
+        if self.number in self._reactor.taken:
+            raise CannotListenError("", self.number, OSError(98, "Address already in use"))
+        self.factory.doStart()
+        self._reactor.listening.append(self)
+
+    def stopListening(self) -> "Deferred[None]":
+        self._reactor.listening.remove(self)
+        self.factory.doStop()
+        return succeed(None)
+
+    def getHost(self) -> IPv4Address:
+        return IPv4Address("TCP", "0.0.0.0", self.number)
+
+
+class Reactor(MemoryReactorClock):
+    """A reactor in memory that knows which ports are open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.listening: list[Port] = []
+        self.taken = {104}  # somebody else listens there
+
+    def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Port:
+        listening = Port(self, port, factory)
+        listening.startListening()
+        return listening
+
+    @property
+    def open_ports(self) -> list[int]:
+        return [port.number for port in self.listening]
+
+
+class ServiceTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor = Reactor()
+        self.storage = RecordingStorage()
+
+    def make(self, *endpoints: str, **options: Any) -> StorageSCPService:
+        config = Config(listen=endpoints, **options)
+        return service_for(config, storage=self.storage, reactor=self.reactor)
+
+    def associate(self) -> SCU:
+        return SCU(self.reactor.listening[0].factory, self.reactor)
+
+
+class StartTests(ServiceTestCase):
+    def test_service(self) -> None:
+        """It is a service like any other, with a name to find it by."""
+        service = self.make(port=11112)
+        self.assertTrue(verifyObject(IService, service))
+        self.assertEqual("storescp", service.name)
+
+    def test_listens_when_started(self) -> None:
+        """Nothing listens before the start, and everything that was asked for after it, in that order."""
+        service = self.make("tcp:11113", "tcp:11114", port=11112)
+        self.assertEqual(([], []), (self.reactor.open_ports, service.addresses))
+        service.startService()
+        self.assertEqual([11112, 11113, 11114], self.reactor.open_ports)
+        self.assertEqual([IPv4Address("TCP", "0.0.0.0", port) for port in (11112, 11113, 11114)], service.addresses)
+        self.assertEqual(["start"], self.storage.calls)
+
+    def test_same_endpoint_twice(self) -> None:
+        """Each endpoint is listened on, also where two are spelled alike."""
+        self.make("tcp:0", "tcp:0").startService()
+        self.assertEqual([0, 0], self.reactor.open_ports)
+
+    def test_all_endpoints_are_one(self) -> None:
+        """Every endpoint leads to the same Storage SCP."""
+        self.make("tcp:11113", port=11112).startService()
+        for port in self.reactor.listening:
+            scu = SCU(port.factory, self.reactor)
+            scu.store("1.2.3", b"data")
+            scu.release()
+        self.assertEqual(["finish", "finish"], [end for sink in self.storage.sinks for end in sink.ends])
+
+    def test_listens_once(self) -> None:
+        """Under a parent it listens while there is the right to, and not once more."""
+        parent = MultiService()
+        self.make(port=11112).setServiceParent(parent)
+        parent.privilegedStartService()
+        self.assertEqual([11112], self.reactor.open_ports)
+        parent.startService()
+        self.assertEqual([11112], self.reactor.open_ports)
+
+    def test_joins_a_running_parent(self) -> None:
+        """Given to a parent that runs already, it listens at once."""
+        parent = MultiService()
+        parent.startService()
+        self.make(port=11112).setServiceParent(parent)
+        self.assertEqual([11112], self.reactor.open_ports)
+
+    def test_beside_another_service(self) -> None:
+        """It starts and stops with its neighbours."""
+        parent = MultiService()
+        neighbour = Service()
+        neighbour.setServiceParent(parent)
+        service = self.make(port=11112)
+        service.setServiceParent(parent)
+        parent.startService()
+        self.assertEqual([True, True, [11112]], [neighbour.running, service.running, self.reactor.open_ports])
+        self.assertEqual(service, parent.getServiceNamed("storescp"))
+        self.successResultOf(parent.stopService())
+        self.assertEqual([False, False, []], [neighbour.running, service.running, self.reactor.open_ports])
+
+    def test_observers(self) -> None:
+        """Observers are told what happens."""
+        observer = RecordingObserver()
+        config = Config(port=11112)
+        service_for(config, storage=self.storage, observers=[observer], reactor=self.reactor).startService()
+        self.associate().release()
+        self.assertEqual(
+            ["association_requested", "association_accepted", "association_released"],
+            observer.names,
+        )
+
+    def test_reactor_of_the_process(self) -> None:
+        """Without a reactor it takes that of the process, and does not touch it before the start."""
+        self.assertEqual([], service_for(Config(port=0, ignore=True)).addresses)
+
+
+class StorageTests(ServiceTestCase):
+    def start(self, **options: Any) -> None:
+        service = service_for(Config(port=11112, **options), reactor=self.reactor)
+        service.startService()
+        self.addCleanup(lambda: self.successResultOf(service.stopService()))
+
+    def test_output_directory(self) -> None:
+        """Without a storage of the embedder's, the output directory is used."""
+        directory = make_directory(self)
+        self.start(output_directory=directory)
+        self.assertEqual([".incoming"], os.listdir(directory))
+
+    def test_ignore(self) -> None:
+        """--ignore does not look at the output directory: it need not even exist."""
+        self.start(output_directory=os.path.join(make_directory(self), "missing"), ignore=True)
+        scu = self.associate()
+        scu.store("1.2.3", b"data")
+        scu.release()
+        self.assertEqual([0], [response.status for response in scu.responses if isinstance(response, CStoreRSP)])
+
+    def test_storage_of_the_embedder(self) -> None:
+        """Nor does a storage of the embedder's."""
+        self.make(port=11112, output_directory="/missing").startService()
+        self.assertEqual(["start"], self.storage.calls)
+
+
+class CannotStartTests(ServiceTestCase):
+    def test_port_taken(self) -> None:
+        """A port that is taken is told with its real cause, and leaves nothing listening and nothing started."""
+        service = self.make("tcp:104", "tcp:11113", port=11112)
+        error = self.assertRaises(CannotStart, service.startService)
+        self.assertEqual("tcp:104: Couldn't listen on any:104: [Errno 98] Address already in use.", str(error))
+        self.assertEqual([[], [], False], [self.reactor.open_ports, service.addresses, bool(service.running)])
+        self.assertEqual(["start", "stop"], self.storage.calls)
+
+    def test_another_try(self) -> None:
+        """After a failure to start it can be started when the cause is gone."""
+        service = self.make("tcp:104", port=11112)
+        self.assertRaises(CannotStart, service.startService)
+        self.reactor.taken.clear()
+        service.startService()
+        self.assertEqual([11112, 104], self.reactor.open_ports)
+
+    def test_neighbours_unharmed(self) -> None:
+        """A parent hears of the failure; what was started before it runs on."""
+        parent = MultiService()
+        neighbour = Service()
+        neighbour.setServiceParent(parent)
+        self.make(port=104).setServiceParent(parent)
+        self.assertRaises(CannotStart, parent.startService)
+        self.assertEqual([1, []], [neighbour.running, self.reactor.open_ports])
+
+    def test_storage(self) -> None:
+        """A storage that cannot start leaves nothing listening."""
+        self.storage.start_error = CannotStart("output directory /x: Input/output error")
+        error = self.assertRaises(CannotStart, self.make(port=11112).startService)
+        self.assertTrue(str(error).endswith("output directory /x: Input/output error"), str(error))
+        self.assertEqual([], self.reactor.open_ports)
+
+    def test_output_directory(self) -> None:
+        """A directory that cannot be used is told before anything is started."""
+        directory = make_directory(self)
+        missing, file = os.path.join(directory, "missing"), os.path.join(directory, "file")
+        with open(file, "wb"):
+            pass
+        for path, why in ((missing, "does not exist"), (file, "is not a directory")):
+            config = Config(port=11112, output_directory=path)
+            error = self.assertRaises(CannotStart, service_for, config, reactor=self.reactor)
+            self.assertEqual(f"output directory {path}: {why}", str(error))
+
+    def test_no_output_directory(self) -> None:
+        """An empty name, as an unset variable of a shell makes it, is not the current directory."""
+        with self.assertRaises((CannotStart, ConfigError)):
+            service_for(Config(port=11112, output_directory=""), reactor=self.reactor)
+
+    def test_endpoints(self) -> None:
+        """An endpoint that cannot be understood, and none at all, is the caller's error."""
+        error = self.assertRaises(ConfigError, self.make, "carrier-pigeon:1")
+        self.assertEqual("listen: carrier-pigeon:1: Unknown endpoint type: 'carrier-pigeon'", str(error))
+        self.assertEqual("listen", error.field)
+        error = self.assertRaises(ConfigError, self.make)
+        self.assertEqual("listen: neither a port nor an endpoint to listen on is given", str(error))
+
+    def test_key_that_is_missing(self) -> None:
+        """TLS without its files, or without its library, is told before anything is started."""
+        endpoint = "ssl:2762:privateKey=/missing.pem:certKey=/missing.pem"
+        error = self.assertRaises(CannotStart, self.make, endpoint)
+        self.assertTrue(str(error).startswith(f"{endpoint}: "), str(error))
+
+
+class StopTests(ServiceTestCase):
+    def test_idle(self) -> None:
+        """Without associations it stops at once, and the storage after it."""
+        service = self.make("tcp:11113", port=11112)
+        service.startService()
+        self.successResultOf(service.stopService())
+        self.assertEqual([[], [], 0], [self.reactor.open_ports, service.addresses, service.cut_off])
+        self.assertEqual(["start", "stop"], self.storage.calls)
+        self.assertEqual([], self.reactor.getDelayedCalls())
+
+    def test_never_started(self) -> None:
+        """Stopping what was not started is no error."""
+        self.successResultOf(self.make(port=11112).stopService())
+        self.assertEqual([], self.storage.calls)
+
+    def test_open_association(self) -> None:
+        """An association is aborted, its peer told, and waited for until its connection is gone."""
+        service = self.make(port=11112)
+        service.startService()
+        scu = self.associate()
+        stopped = service.stopService()
+        self.assertEqual([], self.reactor.open_ports)
+        self.assertNoResult(stopped)
+        scu.pump()
+        self.successResultOf(stopped)
+        self.assertEqual(("AAbort(source=0, reason=0)", 0), (repr(scu.ended), service.cut_off))
+        self.assertEqual([], self.reactor.getDelayedCalls())
+
+    def test_instance_cut_off(self) -> None:
+        """An instance on its way is cut off, and counted."""
+        service = self.make(port=11112)
+        service.startService()
+        scu = self.associate()
+        scu.send(3, WITHOUT_ITS_DATA_SET)
+        stopped = service.stopService()
+        scu.pump()
+        self.successResultOf(stopped)
+        self.assertEqual((1, [["abort"]]), (service.cut_off, [sink.ends for sink in self.storage.sinks]))
+
+    def test_storage_is_waited_for(self) -> None:
+        """It has stopped when the storage has."""
+        self.storage.stopped = Deferred()
+        service = self.make(port=11112)
+        service.startService()
+        stopped = service.stopService()
+        self.assertNoResult(stopped)
+        self.storage.stopped.callback(None)
+        self.successResultOf(stopped)
+
+    def test_started_again(self) -> None:
+        """What was stopped can be started again, as often as one likes."""
+        service = self.make(port=11112)
+        for _ in range(3):
+            service.startService()
+            self.assertEqual([11112], self.reactor.open_ports)
+            self.associate().release()
+            self.successResultOf(service.stopService())
+        self.assertEqual(["start", "stop"] * 3, self.storage.calls)
+
+
+class ProgramReactor(Reactor):
+    """Runs `while_running`, a few functions, and then ends as a reactor does; a stop is only counted."""
+
+    def __init__(self, *while_running: Callable[[], object]) -> None:
+        super().__init__()
+        self._while_running = while_running
+        self.at_end: list[Callable[[], object]] = []
+        self.stops = 0
+
+    def run(self, installSignalHandlers: bool = True) -> None:
+        self.running = True
+        for function, arguments, keywords in self.whenRunningHooks:
+            function(*arguments, **keywords)
+        for each in self._while_running:
+            each()
+        for function, arguments, keywords in self.triggers.get("before", {}).get("shutdown", []):
+            function(*arguments, **keywords)
+        for each in self.at_end:
+            each()
+
+    def callFromThread(self, function: Any, *arguments: Any) -> None:
+        function(*arguments)
+
+    def stop(self) -> None:
+        self.running = False
+        self.stops += 1
+
+
+def unhandled(number: int, frame: object) -> None:
+    raise AssertionError(f"nobody handles signal {number}")
+
+
+class ProgramTestCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.addCleanup(signal.signal, number, signal.signal(number, unhandled))
+
+
+class TakeOverTests(ProgramTestCase):
+    def test_clock(self) -> None:
+        """Timers follow a clock that nobody sets."""
+        reactor: Any = ProgramReactor()
+        take_over(reactor)
+        self.assertIs(time.monotonic, reactor.seconds)
+
+    def test_signals(self) -> None:
+        """SIGINT and SIGTERM stop the reactor once it runs; those after the first change nothing."""
+        for numbers in ((signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGTERM)):
+            reactor = ProgramReactor(*(partial(signal.raise_signal, number) for number in numbers))
+            take_over(reactor)
+            reactor.run()
+            self.assertEqual(1, reactor.stops)
+
+
+class HandlersSeen(io.StringIO):
+    """Knows who handled SIGTERM whenever it was written to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.handlers: list[Any] = []
+
+    def write(self, text: str) -> int:
+        self.handlers.append(signal.getsignal(signal.SIGTERM))
+        return super().write(text)
+
+
+class RunTests(ProgramTestCase):
+    """The command, on a reactor in memory."""
+
+    def run_on(self, reactor: ProgramReactor, *line: str, stdout: io.StringIO | None = None) -> int:
+        warnings = SimpleNamespace(showwarning=None)
+        beginner = LogBeginner(LogPublisher(), io.StringIO(), sys, warnings)  # the process keeps its own
+        self.patch(main, "globalLogBeginner", beginner)
+        self.patch(sys, "stdout", stdout or io.StringIO())
+        use_reactor(self, reactor)
+        return main.run([*line, "--ignore"])
+
+    def test_in_order(self) -> None:
+        """It listens while the reactor runs, and not after it; that is exit code 0."""
+        ports: list[list[int]] = []
+        reactor = ProgramReactor(lambda: ports.append(reactor.open_ports))
+        self.assertEqual(0, self.run_on(reactor, "11112"))
+        self.assertEqual([[11112], []], [*ports, reactor.open_ports])
+
+    def test_cut_off(self) -> None:
+        """An instance that is cut off by the end is exit code 1."""
+
+        def begin() -> None:
+            scu = SCU(reactor.listening[0].factory, reactor)
+            scu.send(3, WITHOUT_ITS_DATA_SET)
+            reactor.at_end.append(scu.pump)
+
+        reactor = ProgramReactor(begin)
+        self.assertEqual(1, self.run_on(reactor, "11112"))
+
+    def test_cannot_start(self) -> None:
+        """What stands in the way ends the reactor: one line, exit code 1, and nothing is left open or announced."""
+        stdout = io.StringIO()
+        self.patch(sys, "stderr", io.StringIO())
+        reactor = ProgramReactor()
+        self.assertEqual(1, self.run_on(reactor, "--listen=tcp:0", "--listen=tcp:104", stdout=stdout))
+        self.assertEqual(
+            ("", "storescp: error: tcp:104: Couldn't listen on any:104: [Errno 98] Address already in use.\n", []),
+            (stdout.getvalue(), cast(io.StringIO, sys.stderr).getvalue(), reactor.open_ports),
+        )
+
+    def test_announcement(self) -> None:
+        """A port that the system chose is announced; one that the user chose is not."""
+        announced = {"0": 0, "11112": None, "--listen=tcp:0": 0, "--listen=tcp6:0": 0, "--listen=tcp:11112": None}
+        for word, port in announced.items():
+            stdout = io.StringIO()
+            self.run_on(ProgramReactor(), word, stdout=stdout)
+            expected = "" if port is None else f"storescp: listening on port {port}\n"
+            self.assertEqual(expected, stdout.getvalue(), word)
+
+    def test_announcement_beside_a_socket(self) -> None:
+        """An endpoint that has no port does not disturb the announcement of one that has."""
+        stdout = io.StringIO()
+        self.run_on(ProgramReactor(), "--listen=tcp:0", "--listen=unix:socket", stdout=stdout)
+        self.assertEqual("storescp: listening on port 0\n", stdout.getvalue())
+
+    def test_announcement_comes_last(self) -> None:
+        """Who reads the port may end the program at once: signals are handled by then."""
+        stdout = HandlersSeen()
+        self.run_on(ProgramReactor(), "0", stdout=stdout)
+        self.assertNotIn(unhandled, stdout.handlers)
