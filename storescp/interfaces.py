@@ -108,6 +108,9 @@ class IAssociationObserver(Interface):
     def instance_refused(association: Association, request: StoreRequest, failure: StoreFailure) -> None:
         """The instance was not stored."""
 
+    def instance_dropped(association: Association, request: StoreRequest, cause: str) -> None:
+        """The data set will never be complete; it was forgotten, and nobody is answered."""
+
     def message_sent(association: Association, context: PresentationContext, command: Command) -> None:
         """A response was sent."""
 
@@ -138,6 +141,8 @@ class AssociationObserver:
     def instance_stored(self, association: Association, request: StoreRequest) -> None: ...
 
     def instance_refused(self, association: Association, request: StoreRequest, failure: StoreFailure) -> None: ...
+
+    def instance_dropped(self, association: Association, request: StoreRequest, cause: str) -> None: ...
 
     def message_sent(self, association: Association, context: PresentationContext, command: Command) -> None: ...
 

@@ -27,6 +27,8 @@ EXPLICIT_BE = str(ExplicitVRBigEndian)
 DEFLATED_LE = str(DeflatedExplicitVRLittleEndian)
 UNCOMPRESSED = (EXPLICIT_LE, EXPLICIT_BE, IMPLICIT_LE)
 
+LONGEST_UID = 64  # characters, PS3.5 9.1
+
 _NAMES = {uid: row[0] for uid, row in UID_dictionary.items()}
 _KEYWORDS = {row[4]: uid for uid, row in UID_dictionary.items()}
 

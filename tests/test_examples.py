@@ -91,10 +91,14 @@ class BlockTests(SynchronousTestCase):
             code = code.replace(wanted, here)
         directory = self.mktemp()
         os.mkdir(directory)
-        announce = 'reactor.callWhenRunning(print, "storescp: listening on port 0", flush=True)\nreactor.run()'
+        announce = 'print("storescp: listening on port 0", flush=True)'
         server = Server(
             directory=directory,
-            command=(sys.executable, "-c", code.replace("reactor.run()", announce)),
+            command=(
+                sys.executable,
+                "-c",
+                code.replace("await defer.Deferred()", f"{announce}; await defer.Deferred()"),
+            ),
         )
         self.addCleanup(server.kill)
         port = int(re.findall(r"tcp:(\d+)", code)[0])

@@ -1,11 +1,12 @@
 """Receives instances into a database: ``python own_storage.py 11112 instances.db``."""
 
 import sys
+from typing import Any
 
 from twisted.enterprise.adbapi import ConnectionPool
-from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.task import react
 from zope.interface import implementer
 
 from storescp import Config, IInstanceSink, IStorage, StorageSCPFactory, StoreRequest, file_header
@@ -24,7 +25,7 @@ class Row:
         self.data += fragment
 
     def finish(self) -> "Deferred[None]":  # Success is sent when this has fired
-        return self.pool.runOperation("insert or replace into instance values (?, ?)", (self.uid, bytes(self.data)))
+        return self.pool.runOperation("insert into instance values (?, ?)", (self.uid, bytes(self.data)))
 
     def abort(self) -> None:
         pass
@@ -38,7 +39,7 @@ class Database:
         self.pool = ConnectionPool("sqlite3", path, check_same_thread=False, cp_max=1)
 
     def start(self) -> None:
-        self.pool.runOperation("create table if not exists instance (uid text primary key, file blob)")
+        self.pool.runOperation("create table if not exists instance (uid text, file blob)")
 
     def stop(self) -> "Deferred[None]":
         return succeed(None)
@@ -47,8 +48,12 @@ class Database:
         return Row(request, self.pool)
 
 
+async def main(reactor: Any, port: str, path: str) -> None:
+    factory = StorageSCPFactory(Config(), Database(path), reactor)
+    listening = await TCP4ServerEndpoint(reactor, int(port)).listen(factory)
+    print(f"storescp: listening on port {listening.getHost().port}", flush=True)
+    await Deferred()  # until a signal comes
+
+
 if __name__ == "__main__":
-    factory = StorageSCPFactory(Config(), Database(sys.argv[2]), reactor)
-    listening = TCP4ServerEndpoint(reactor, int(sys.argv[1])).listen(factory)
-    listening.addCallback(lambda port: print(f"storescp: listening on port {port.getHost().port}", flush=True))
-    reactor.run()
+    react(main, sys.argv[1:])

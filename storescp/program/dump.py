@@ -5,7 +5,16 @@ from collections.abc import Iterable
 from storescp.dimse.commands import CEchoRQ, CEchoRSP, Command, CStoreRQ, CStoreRSP, OtherRQ, OtherRSP
 from storescp.errors import Status
 from storescp.interfaces import PresentationContext
-from storescp.uids import EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE, KNOWN, TRANSFER_SYNTAXES, name_of
+from storescp.uids import (
+    EXPLICIT_BE,
+    EXPLICIT_LE,
+    IMPLICIT_LE,
+    KNOWN,
+    LONGEST_UID,
+    TRANSFER_SYNTAXES,
+    VERIFICATION,
+    name_of,
+)
 from storescp.ul.items import (
     AsynchronousOperationsWindow,
     ImplementationClassUID,
@@ -20,7 +29,7 @@ from storescp.ul.items import (
     UserInformation,
 )
 from storescp.ul.machine import PAbort
-from storescp.ul.negotiation import LONGEST_UID, maximum_length
+from storescp.ul.negotiation import maximum_length
 from storescp.ul.pdu import AAbort, AAssociateAC, AAssociateRJ, AAssociateRQ, ae_title
 
 _WIDTH = 65
@@ -54,7 +63,7 @@ _ABORT_REASONS = {
     6: "Invalid PDU Parameter Value",
 }
 _PRIORITIES = {0: "Medium", 1: "High", 2: "Low"}
-_STATUSES = {
+_STATUSES: dict[int, str] = {
     Status.SUCCESS: "Success",
     Status.PROCESSING_FAILURE: "Processing Failure",
     Status.DUPLICATE_SOP_INSTANCE: "Duplicate SOP Instance",
@@ -216,6 +225,14 @@ def rejection(answer: AAssociateRJ) -> str:
     return f"Result: {result}, Source: {source}, Reason: {reason}"
 
 
+def accepts_storage(request: AAssociateRQ, answer: AAssociateAC) -> bool:
+    """Whether any context was accepted that instances can be sent on."""
+    return any(
+        result.result == PresentationContextAC.ACCEPTANCE and proposed.abstract_syntax != VERIFICATION
+        for proposed, result in zip(request.presentation_contexts, answer.presentation_contexts, strict=True)
+    )
+
+
 def rejected_contexts(request: AAssociateRQ, answer: AAssociateAC) -> list[str]:
     """A line for each abstract syntax of which no context was accepted, with the option that would have done it."""
     contexts = list(zip(request.presentation_contexts, answer.presentation_contexts, strict=True))
@@ -253,7 +270,8 @@ def abort(pdu: AAbort | PAbort) -> list[str]:
 
 def status(code: int) -> str:
     """A status as ``0xA700 (Out of Resources)``."""
-    return f"0x{code:04X} ({_STATUSES.get(Status(code), '')})" if code in _STATUSES else f"0x{code:04X}"
+    words = _STATUSES.get(code)
+    return f"0x{code:04X} ({words})" if words else f"0x{code:04X}"
 
 
 def message(direction: str, context: PresentationContext, command: Command) -> list[str]:

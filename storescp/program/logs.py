@@ -96,9 +96,12 @@ class AssociationLog(AssociationObserver):
 
     def association_accepted(self, association: Association, request: AAssociateRQ, answer: AAssociateAC) -> None:
         self._info("Association Accepted")
-        if self._informing:
-            for line in dump.rejected_contexts(request, answer):
+        rejected = dump.rejected_contexts(request, answer)
+        if not dump.accepts_storage(request, answer):  # then this is what the user must know
+            for line in rejected:
                 self._info(line)
+        elif self._debugging and rejected:
+            self._debug(rejected)
         if self._debugging:
             self._debug(["Accept Parameters:", *dump.associate_ac(answer)])
 
@@ -126,6 +129,9 @@ class AssociationLog(AssociationObserver):
             f"Storing {request.sop_instance_uid} from {association.calling_ae_title} at {association.peer} failed: "
             f"{failure}; answered {dump.status(failure.status)}"
         )
+
+    def instance_dropped(self, association: Association, request: StoreRequest, cause: str) -> None:
+        self._warn(f"{request.sop_instance_uid} from {association.calling_ae_title} was cut off: {cause}")
 
     def message_sent(self, association: Association, context: PresentationContext, command: Command) -> None:
         if isinstance(command, OtherRSP):

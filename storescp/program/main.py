@@ -41,18 +41,17 @@ def _serve(config: Config) -> int:
     globalLogBeginner.beginLoggingTo(
         [TextObserver(sys.stderr, config.verbosity)], redirectStandardIO=False, discardBuffer=True
     )
-    failures: list[CannotStart] = []
+    failures: list[Exception] = []
 
     def start() -> None:
         try:
             service.privilegedStartService()
-        except CannotStart as error:
-            failures.append(error)
-            reactor.stop()
-        else:
             log.started()
             service.startService()
             _announce(config, service)
+        except Exception as error:
+            failures.append(error)
+            reactor.stop()
 
     # While it runs: signals are handled by then, and what a failure leaves half open is closed by stopping.
     reactor.callWhenRunning(start)

@@ -2,7 +2,10 @@
 
 import signal
 import time
+from contextlib import suppress
 from typing import Any
+
+from twisted.internet.error import ReactorNotRunning
 
 
 def take_over(reactor: Any) -> None:
@@ -24,5 +27,5 @@ def _handle_signals(reactor: Any) -> None:
 
 
 def _stop_once(reactor: Any) -> None:
-    if reactor.running:
+    with suppress(ReactorNotRunning):  # a second signal, while it stops
         reactor.stop()

@@ -25,7 +25,6 @@ class StorageSCPService(Service):
     """Listens on endpoints with one factory. Stopping it aborts the associations and waits for the disk."""
 
     def __init__(self, factory: StorageSCPFactory, endpoints: Sequence[tuple[str, IStreamServerEndpoint]]) -> None:
-        self.setName("storescp")  # type: ignore[no-untyped-call]
         self._factory = factory
         self._endpoints = endpoints
         self._ports: list[IListeningPort] = []
@@ -43,14 +42,22 @@ class StorageSCPService(Service):
         self._listening = True
         for description, endpoint in self._endpoints:
             failures: list[Failure] = []
-            endpoint.listen(self._factory).addCallbacks(self._ports.append, failures.append)
+            listening = endpoint.listen(self._factory)
+            listening.addCallback(self._ports.append)
+            listening.addErrback(failures.append)
             if failures:
                 self._listening = False
                 self._stop_listening()
-                raise CannotStart(f"{description}: {failures[0].getErrorMessage()}")
+                raise _cannot_listen(description, failures[0])
+            listening.addCallback(self._check_later, description, failures)
+
+    def _check_later(self, _result: object, description: str, failures: list[Failure]) -> None:
+        # Twisted's own endpoints have listened or failed by now; another's may take its time.
+        for failure in failures:
+            _log.critical("{error}", error=str(_cannot_listen(description, failure)))
 
     def startService(self) -> None:
-        if not self._listening:  # a parent that was running already does not call the other one
+        if not self._listening:  # by itself, without a parent that calls the other one first
             self.privilegedStartService()
         super().startService()  # type: ignore[no-untyped-call]
 
@@ -68,6 +75,12 @@ class StorageSCPService(Service):
 
     def _stopped(self, cut_off: int) -> None:
         self.cut_off = cut_off
+
+
+def _cannot_listen(description: str, failure: Failure) -> CannotStart:
+    if isinstance(failure.value, CannotStart):  # of the storage, not of the port
+        return failure.value
+    return CannotStart(f"{description}: {failure.getErrorMessage()}")
 
 
 def service_for(

@@ -26,9 +26,10 @@ from storescp.errors import InvalidCommand, InvalidMessage, InvalidPDU, Status, 
 from storescp.interfaces import Association, IInstanceSink, IStorage, PresentationContext, StoreRequest
 from storescp.server.observers import Observers
 from storescp.server.protocol import ServiceUser
+from storescp.uids import VERIFICATION
 from storescp.ul.items import ImplementationClassUID, ImplementationVersionName, PresentationContextAC
-from storescp.ul.machine import PAbort
-from storescp.ul.negotiation import Policy, maximum_length, negotiate, refusal
+from storescp.ul.machine import PAbort, Sta
+from storescp.ul.negotiation import WINDOW, Policy, maximum_length, negotiate, refusal
 from storescp.ul.pdu import AAbort, AAssociateAC, AAssociateRJ, AAssociateRQ, ae_title
 
 _log = Logger()
@@ -37,9 +38,6 @@ _COMMAND_FIELD = 0x0100
 _MESSAGE_ID = 0x0110
 _C_STORE_RQ = 0x0001
 _C_ECHO_RQ = 0x0030
-
-# Instances that may be on their way to the disk before the next one is received.
-WINDOW = 1
 
 
 class Acceptor(ServiceUser):
@@ -58,6 +56,7 @@ class Acceptor(ServiceUser):
         self._maximum_length = 0
         self._open = False  # between A-ASSOCIATE-AC and whatever ends the association
         self._sink: IInstanceSink | None = None  # of the data set being received
+        self._request: StoreRequest | None = None  # what that is of
         self._at_end: Callable[[], None] = _nothing  # what to do when the message is complete
         self._finishing = 0  # instances received and not yet answered
         self._release_indicated = False
@@ -73,6 +72,8 @@ class Acceptor(ServiceUser):
 
     def associate_indicated(self, request: AAssociateRQ) -> None:
         self._requested(request)
+        if self.provider.state is not Sta.Sta3:  # an observer has ended it
+            return
         answer = negotiate(request, self._policy)
         if isinstance(answer, AAssociateRJ):
             self._observers.tell("association_rejected", self._association, answer)
@@ -105,7 +106,7 @@ class Acceptor(ServiceUser):
         self._observers.tell("association_accepted", self._association, request, answer)
 
     def release_indicated(self) -> None:
-        self._drop_sink()
+        self._drop_sink("the peer released the association")
         self._release_indicated = True
         self._release_if_done()
 
@@ -118,7 +119,7 @@ class Acceptor(ServiceUser):
 
     def aborted(self, abort: AAbort | PAbort, cause: str) -> None:
         self._open = False
-        self._drop_sink()
+        self._drop_sink(cause)
         self._observers.tell("association_aborted", self._association, abort, cause)
 
     def shut_down(self) -> int:
@@ -134,11 +135,16 @@ class Acceptor(ServiceUser):
     def connection_lost(self) -> None:
         self._ended(self)
 
-    def _drop_sink(self) -> None:
+    def _drop_sink(self, cause: str) -> None:
         self._at_end = _nothing
         sink, self._sink = self._sink, None
-        if sink is not None:
+        if sink is None:
+            return
+        try:
             sink.abort()
+        except Exception:
+            _log.failure("A sink failed at abort")
+        self._observers.tell("instance_dropped", self._association, self._request, cause)
 
     # PS3.7: the messages
 
@@ -222,22 +228,27 @@ class Acceptor(ServiceUser):
             self._at_end = partial(self._finish, context, request)
 
     def _open_sink(self, context: PresentationContext, request: StoreRequest) -> None:
-        if request.sop_class_uid != context.abstract_syntax:
+        if request.sop_class_uid != context.abstract_syntax or request.sop_class_uid == VERIFICATION:
             raise StoreFailure(
-                f"SOP Class {request.sop_class_uid} is not that of its presentation context",
+                f"SOP Class {request.sop_class_uid} is not stored on a context of {context.abstract_syntax}",
                 Status.SOP_CLASS_NOT_SUPPORTED,
             )
-        self._sink = self._storage.open(request)
-        self._observers.tell("instance_opened", self._association, request, self._sink.name)
+        sink = self._storage.open(request)
+        name = sink.name
+        self._sink, self._request = sink, request
+        self._observers.tell("instance_opened", self._association, request, name)
 
     def fragment_received(self, fragment: memoryview, last: bool) -> None:
         if self._sink is not None:
             room = self._sink.write(fragment)
             if room is not None:
                 self.provider.hold()
-                room.addBoth(self._resume)
+                room.addErrback(self._no_room).addBoth(self._resume)
         if last:
             self._at_end()
+
+    def _no_room(self, failure: Failure) -> None:
+        _log.failure("A sink failed to make room", failure=failure)
 
     def _resume(self, _result: object) -> None:
         self.provider.resume()
@@ -253,12 +264,11 @@ class Acceptor(ServiceUser):
     def _finished(self, context: PresentationContext, request: StoreRequest, finished: "Deferred[Any]") -> None:
         """Answer `request` when `finished` has fired; receive no more meanwhile, if enough is under way."""
         self._finishing += 1
+        if self._finishing == WINDOW:
+            self.provider.hold()
         finished.addCallbacks(self._stored, self._not_stored, callbackArgs=(request,), errbackArgs=(request,))
         finished.addCallback(self._answer_store, context, request)
         finished.addErrback(self._failed)
-        if self._finishing >= WINDOW:
-            self.provider.hold()
-            finished.addCallback(self._resume)
 
     def _stored(self, _result: object, request: StoreRequest) -> int:
         self._observers.tell("instance_stored", self._association, request)
@@ -282,6 +292,8 @@ class Acceptor(ServiceUser):
         )
         self._respond(context, response)
         self._release_if_done()
+        if self._finishing == WINDOW - 1:
+            self.provider.resume()  # last: what it issues may end the association
 
     def _failed(self, failure: Failure) -> None:
         _log.failure("An answer could not be sent: this is a mistake in storescp", failure=failure)

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from storescp.config import Config
+from storescp.errors import CannotStart
 from storescp.interfaces import IAssociationObserver, IStorage
 from storescp.server.acceptor import Acceptor
 from storescp.server.observers import Observers
@@ -45,6 +46,8 @@ class StorageSCPFactory(Factory):
         self._shutdown: list[Deferred[None]] = []
 
     def startFactory(self) -> None:
+        if self._stopping:
+            raise CannotStart("the storage is still stopping")
         if not self._started:
             self._storage.start()
             self._started = True
@@ -82,7 +85,7 @@ class StorageSCPFactory(Factory):
             return
         if self._started:
             self._started, self._stopping = False, True
-            self._storage.stop().addErrback(self._failed).addCallback(self._stopped)
+            maybeDeferred(self._storage.stop).addErrback(self._failed).addCallback(self._stopped)
         elif not self._stopping:
             self._stopped(None)
 

@@ -1,14 +1,16 @@
 """ULProtocol: the service provider of one connection, between a Twisted transport and the state machine."""
 
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
-from twisted.internet.interfaces import IAddress, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IAddress, IPushProducer, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from storescp.config import Config
 from storescp.errors import AbortReason, InvalidMessage, InvalidPDU
@@ -30,6 +32,7 @@ _log = Logger()
 # An A-ASSOCIATE-RQ of 128 contexts with 64 transfer syntaxes each is some 200 KB.
 LONGEST_ASSOCIATE = 256 * 1024
 CLOSING = 2.0  # seconds for a close in order, before the transport is aborted
+UNREAD = 30.0  # seconds for a peer to read what we have sent, before the transport is aborted
 
 _CONTROL: dict[int, tuple[Evt, str, Callable[[memoryview], Any]]] = {
     AAssociateRQ.TYPE: (Evt.A_ASSOCIATE_RQ, "A-ASSOCIATE-RQ", AAssociateRQ.decode),
@@ -132,7 +135,11 @@ class ULProtocol(Protocol):
         self._artim = Timer(clock, limits.acse_timeout, self._artim_expired)
         self._silence = Timer(clock, limits.timeout, self._silence_expired)
         self._fragment = Timer(clock, limits.dimse_timeout, self._fragment_expired)
-        self._closing = Timer(clock, CLOSING, self._closing_expired)
+        self._unread = Timer(clock, UNREAD, self._abort_transport)
+        self._closing = Timer(clock, CLOSING, self._abort_transport)
+        self._chunks: deque[bytes] = deque()  # received, and not yet cut into PDUs
+        self._pdus: Iterator[tuple[int, memoryview]] = iter(())  # of the latest chunk
+        self._receiving = False
         self._connected = False  # and not closing
         self._requested = False  # an association has been, whatever was the answer
         self._abort_sent = False
@@ -155,6 +162,7 @@ class ULProtocol(Protocol):
         self._connected = True
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)  # a response of 100 bytes must not wait for an acknowledgement
+        self._flow.registerProducer(_Reading(self), True)
         self._silence.start()
         if self._request is None:
             self._machine.process(Evt.TRANSPORT_INDICATION)
@@ -165,18 +173,33 @@ class ULProtocol(Protocol):
     def dataReceived(self, data: bytes) -> None:
         if not self._holds and self.state is not Sta.Sta13:
             self._silence.start()
+        self._chunks.append(data)
+        self._receive()
+
+    def _receive(self) -> None:
+        """Issue what has come, up to a `hold`."""
+        if self._receiving:  # a `resume` from within: the loop below goes on by itself
+            return
+        self._receiving = True
         try:
-            for pdu_type, body in self._framer.feed(data):
-                if pdu_type == PDataTF.TYPE:
-                    self._machine.process(Evt.P_DATA_TF, body)
+            while not self._holds:
+                pdu = next(self._pdus, None)
+                if pdu is None:
+                    if not self._chunks:
+                        break
+                    self._pdus = self._framer.feed(self._chunks.popleft())
+                elif pdu[0] == PDataTF.TYPE:
+                    self._machine.process(Evt.P_DATA_TF, pdu[1])
                 else:
-                    self._control_received(pdu_type, body)
+                    self._control_received(*pdu)
         except InvalidPDU as error:
             self._invalid_received(error)
         except Exception:
             _log.failure("An association failed: this is a mistake in storescp")
             self._framer.stop()
             self.abort("this server failed")
+        finally:
+            self._receiving = False
 
     def _control_received(self, pdu_type: int, body: memoryview) -> None:
         event, name, decode = _CONTROL[pdu_type]
@@ -202,7 +225,7 @@ class ULProtocol(Protocol):
             if self.state is not Sta.Sta1:
                 self._machine.process(Evt.TRANSPORT_CLOSED)
         finally:
-            for timer in (self._artim, self._silence, self._fragment, self._closing):
+            for timer in (self._artim, self._silence, self._fragment, self._unread, self._closing):
                 timer.stop()
             self._user.connection_lost()
 
@@ -232,7 +255,7 @@ class ULProtocol(Protocol):
             self._user.aborted(AAbort(AAbort.SERVICE_USER, AbortReason.NOT_SPECIFIED), cause)
 
     def hold(self) -> None:
-        """Receive no more until `resume` was called as often. What was received already is still issued."""
+        """Issue no more of what is received, and receive no more, until `resume` was called as often."""
         self._holds += 1
         if self._holds == 1 and self._connected:
             self._silence.stop()  # while it is us who do not listen
@@ -241,6 +264,8 @@ class ULProtocol(Protocol):
 
     def resume(self) -> None:
         self._holds -= 1
+        if not self._holds:
+            self._receive()
         if not self._holds and self._connected:
             if self.state is not Sta.Sta13:
                 self._silence.start()
@@ -305,7 +330,6 @@ class ULProtocol(Protocol):
         if self.state is Sta.Sta13:  # from now on nothing else is waited for
             self._silence.stop()
             self._fragment.stop()
-        self._artim.stop()
         self._artim.start()
 
     def stop_artim(self) -> None:
@@ -318,6 +342,8 @@ class ULProtocol(Protocol):
         if self._connected:
             self._connected = False
             assert self.transport is not None
+            self._flow.unregisterProducer()  # loseConnection would wait for it
+            self._unread.stop()
             self._closing.start()
             self.transport.loseConnection()
 
@@ -339,5 +365,27 @@ class ULProtocol(Protocol):
     def _fragment_expired(self) -> None:
         self.abort(f"no further fragment of a message for {self._limits.dimse_timeout:g} s (-td)")
 
-    def _closing_expired(self) -> None:
+    def _abort_transport(self) -> None:
         self._flow.abortConnection()
+
+    # The peer does not read, or reads again: what `_Reading` is told.
+
+    def unread(self) -> None:
+        self._unread.start()
+        self.hold()
+
+    def read(self) -> None:
+        self._unread.stop()
+        self.resume()
+
+
+@implementer(IPushProducer)
+class _Reading:
+    """Reading from a peer, as the producer of what is written to it: who does not read is not read."""
+
+    def __init__(self, protocol: ULProtocol) -> None:
+        self.pauseProducing = protocol.unread
+        self.resumeProducing = protocol.read
+
+    def stopProducing(self) -> None:
+        """The connection is lost; the protocol is told that anyway."""

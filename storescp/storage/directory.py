@@ -88,6 +88,11 @@ class IncomingFile:
                     raise OSError(errno.EIO, "nothing could be written")
                 rest = rest[written:]
 
+    def write_and_publish(self, buffers: list[bytes | memoryview], size: int) -> str:
+        """Write the last of it, and `publish`."""
+        self.write(buffers)
+        return self.publish(size)
+
     def publish(self, size: int) -> str:
         """Make the file of `size` bytes durable and give it its final name, which is returned.
 
@@ -228,8 +233,9 @@ class DirectorySink:
         return None
 
     def finish(self) -> "Deferred[str]":
-        self._flush()
-        published = self._run(self._file.publish, self._size)
+        # One job: a small instance is opened and closed in it, so those that wait cost no descriptor.
+        batch, self._batch = self._batch, []
+        published = self._run(self._file.write_and_publish, batch, self._size)
         published.addCallback(self._published)
         return published.addBoth(self._end)
 
@@ -246,7 +252,8 @@ class DirectorySink:
         self._batch, self._batched = [], 0
         self._waiting += cost
         written = self._run(self._file.write, batch)
-        written.addCallbacks(self._written, self._failed, callbackArgs=(cost,))
+        written.addErrback(self._failed)
+        written.addCallback(self._written, cost)
 
     def _run(self, work: Callable[..., _T], *args: Any) -> "Deferred[_T]":
         return self._lock.run(self._workers.run, work, *args)
@@ -280,7 +287,6 @@ class DirectoryStorage:
         self._workers = workers
         self._disk = disk or Disk()
         self._directories: _Directories | None = None
-        self._unused = False  # the directory for incoming files, which is new
         self._sinks = 0  # with work under way
         self._idle: Deferred[None] | None = None
         self._check()
@@ -295,6 +301,8 @@ class DirectoryStorage:
 
     def start(self) -> None:
         """Open the directories. Raises `CannotStart`."""
+        if self._directories is not None:
+            raise CannotStart(f"output directory {self._path}: this storage is started already, by another factory")
         try:
             self._directories = self._open_directories()
         except OSError as error:
@@ -306,7 +314,6 @@ class DirectoryStorage:
         try:
             with suppress(FileExistsError):
                 self._disk.make_directory(INCOMING, root)
-                self._unused = True
             return _Directories(self._disk, root, self._disk.open_directory(INCOMING, root))
         except OSError:
             self._disk.close(root)
@@ -321,9 +328,6 @@ class DirectoryStorage:
     def _close(self, _result: None) -> None:
         self._workers.stop()
         if self._directories is not None:
-            if self._unused:  # a program that could not start leaves nothing behind
-                with suppress(OSError):
-                    self._disk.remove_directory(INCOMING, self._directories.root)
             self._disk.close(self._directories.incoming)
             self._disk.close(self._directories.root)
             self._directories = None
@@ -332,7 +336,6 @@ class DirectoryStorage:
         if self._directories is None:
             raise RuntimeError("the storage is not started")
         name = file_name(request.sop_class_uid, request.sop_instance_uid)
-        self._unused = False
         file = IncomingFile(self._directories, name)
         self._sinks += 1
         return DirectorySink(name, file_header(request), file, self._workers, self._sink_ended)

@@ -17,10 +17,6 @@ class Disk:
     def make_directory(self, name: str, directory: int) -> None:
         os.mkdir(name, 0o700, dir_fd=directory)
 
-    def remove_directory(self, name: str, directory: int) -> None:
-        """OSError where it is not empty."""
-        os.rmdir(name, dir_fd=directory)
-
     def create(self, name: str, directory: int) -> int:
         """A new file, open for writing; never an existing one, never through a link."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

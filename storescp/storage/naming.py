@@ -4,10 +4,9 @@ import re
 from hashlib import sha256
 
 from storescp.errors import Status, StoreFailure
-from storescp.uids import prefix_of
+from storescp.uids import LONGEST_UID, prefix_of
 
 _UID = re.compile(r"[0-9]+(?:\.[0-9]+)*", re.ASCII)
-LONGEST_UID = 64  # PS3.5 9.1
 LONGEST_USABLE = 128  # what devices send instead is a little longer, or has letters; more is no identifier
 
 

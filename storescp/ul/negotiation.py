@@ -14,6 +14,7 @@ from storescp.uids import (
     IMPLEMENTATION_VERSION_NAME,
     IMPLICIT_LE,
     KNOWN,
+    LONGEST_UID,
     PREFERENCES,
     STORAGE_SOP_CLASSES,
     TRANSFER_SYNTAXES,
@@ -35,7 +36,7 @@ from storescp.ul.items import (
 from storescp.ul.pdu import AAssociateAC, AAssociateRJ, AAssociateRQ, PDataTF, ae_title
 
 PROTOCOL_VERSION = 1
-LONGEST_UID = 64  # PS3.5 9.1
+WINDOW = 1  # operations of one association under way at once
 
 # PS3.8 Table 9-21: (result, source, reason); all are permanent.
 NO_REASON_GIVEN = AAssociateRJ(1, 1, 1)
@@ -156,7 +157,7 @@ def _answer_user_information(
         ImplementationVersionName(IMPLEMENTATION_VERSION_NAME),
     ]
     if proposed.first(AsynchronousOperationsWindow):
-        items.append(AsynchronousOperationsWindow(1, 1))
+        items.append(AsynchronousOperationsWindow(WINDOW, 1))
     items += [role for role in roles if role.sop_class_uid in accepted]
     items += [
         SOPClassExtendedNegotiation(sop_class_uid, _STORAGE_SUPPORT)

@@ -380,15 +380,15 @@ class EventTests(LogTestCase):
             PresentationContextRQ(5, "1.2.840.10008.1.20.1", (EXPLICIT_LE,)),
             PresentationContextRQ(7, "1.2.840.10008.1.1", ("1.2.3",)),
         )
-        self.start("verbose")
+        self.start("debug")
         self.associate(associate_rq(contexts)).release()
         self.assertEqual(
             [
-                "I: Presentation Context Rejected - Abstract Syntax Not Supported: "
+                "D: Presentation Context Rejected - Abstract Syntax Not Supported: "
                 "Storage Commitment Push Model SOP Class",
-                "I: Presentation Context Rejected - Transfer Syntax Not Supported: Verification SOP Class",
+                "D: Presentation Context Rejected - Transfer Syntax Not Supported: Verification SOP Class",
             ],
-            [line for line in self.printed.lines if "Rejected" in line],
+            [line for line in self.printed.lines if "Context Rejected" in line],
         )
 
     def test_aborts(self) -> None:
@@ -508,7 +508,7 @@ class HostileTextTests(LogTestCase):
                 "D:     Abstract Syntax: =" + text,
                 "D:       =" + text,
                 r"D:   Username: \u202eevil\x0a, passcode of 0 bytes, positive response not requested",
-                f"I: Presentation Context Rejected - Abstract Syntax Not Supported: {text}; "
+                f"D: Presentation Context Rejected - Abstract Syntax Not Supported: {text}; "
                 "--accept-unknown-sop-classes accepts it",
                 "D: Responding Application Name: " + text,
                 "D: Affected SOP Instance UID     : " + text,

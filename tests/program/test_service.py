@@ -13,7 +13,7 @@ from typing import Any, cast
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogBeginner, LogPublisher
@@ -95,10 +95,9 @@ class ServiceTestCase(SynchronousTestCase):
 
 class StartTests(ServiceTestCase):
     def test_service(self) -> None:
-        """It is a service like any other, with a name to find it by."""
+        """It is a service like any other."""
         service = self.make(port=11112)
         self.assertTrue(verifyObject(IService, service))
-        self.assertEqual("storescp", service.name)
 
     def test_listens_when_started(self) -> None:
         """Nothing listens before the start, and everything that was asked for after it, in that order."""
@@ -148,7 +147,7 @@ class StartTests(ServiceTestCase):
         service.setServiceParent(parent)
         parent.startService()
         self.assertEqual([True, True, [11112]], [neighbour.running, service.running, self.reactor.open_ports])
-        self.assertEqual(service, parent.getServiceNamed("storescp"))
+        self.assertIn(service, list(parent))
         self.successResultOf(parent.stopService())
         self.assertEqual([False, False, []], [neighbour.running, service.running, self.reactor.open_ports])
 
@@ -342,6 +341,8 @@ class ProgramReactor(Reactor):
         function(*arguments)
 
     def stop(self) -> None:
+        if not self.running:
+            raise ReactorNotRunning
         self.running = False
         self.stops += 1
 

@@ -14,6 +14,8 @@ from storescp.ul.machine import PAbort, Sta
 from storescp.ul.pdu import AAbort
 from tests.recorders import RecordingObserver, RecordingSink, RecordingStorage
 from tests.server import (
+    ABORT,
+    ASSOCIATE_RQ,
     COMMAND,
     DATA,
     DATA_SET,
@@ -28,6 +30,7 @@ from tests.server import (
     STORE_COMMAND,
     STORE_RQ,
     STORED,
+    Peer,
     ServerTestCase,
     p_data,
     pdv,
@@ -347,6 +350,23 @@ class RefusedTests(ServerTestCase):
         self.assertEqual(("association_aborted", 1), (self.observer.names[-1], len(self.storage.sinks)))
 
 
+class ContextTests(ServerTestCase):
+    def test_store_on_verification(self) -> None:
+        """Nothing is stored on a context of Verification, even if the command is of that class too."""
+        scu = self.scu()
+        response = scu.store("1.2.3", DATA_SET, sop_class_uid="1.2.840.10008.1.1", context_id=1)
+        self.assertEqual((0x0122, []), (getattr(response, "status", None), self.storage.sinks))
+
+    def test_observer_ends_it(self) -> None:
+        """An observer may end an association that it is told of: no answer is given to it any more."""
+        factory = self.factory()
+        vars(self.observer)["association_requested"] = lambda *_: factory.shutdown()
+        peer = Peer(factory)
+        self.assertEqual((ABORT, True), (peer.write(ASSOCIATE_RQ), peer.transport.disconnecting))
+        peer.disconnect()
+        self.assertEqual(["association_aborted"], self.observer.names)
+
+
 class WriteTests(ServerTestCase):
     """What a sink may do while it is written to."""
 
@@ -385,6 +405,7 @@ class WriteTests(ServerTestCase):
         scu = self.scu()
         scu.store("1.2.3", bytes(1000))
         room.errback(ZeroDivisionError())
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
         scu.pump()
         self.assertEqual([stored(0xA700)], scu.responses)
 
@@ -428,14 +449,15 @@ class WindowTests(ServerTestCase):
         self.assertEqual([stored(0, "1.2.0"), stored(0, "1.2.1")], scu.responses)
 
     def test_received_already(self) -> None:
-        """Instances that came in one piece are all taken, each answered when it is safe, and the peer waits for all."""
+        """Messages that came in one piece wait for the instance before them, as those that come later do."""
         peer = self.associated()
-        self.assertEqual(ECHOED, peer.write(STORE + STORE.replace(b"\x09\0", b"\x0a\0") + ECHO))
+        self.assertEqual(b"", peer.write(STORE + STORE.replace(b"\x09\0", b"\x0a\0") + ECHO))
+        self.assertEqual((1, "paused"), (len(self.storage.sinks), peer.transport.producerState))
         other = STORED.replace(b"\x09\0", b"\x0a\0")
-        self.finished[1].callback(None)
-        self.assertEqual((other, "paused"), (peer.heard(), peer.transport.producerState))
         self.finished[0].callback(None)
-        self.assertEqual((STORED, "producing"), (peer.heard(), peer.transport.producerState))
+        self.assertEqual((STORED, "paused"), (peer.heard(), peer.transport.producerState))
+        self.finished[1].callback(None)
+        self.assertEqual((other + ECHOED, "producing"), (peer.heard(), peer.transport.producerState))
 
     def test_release(self) -> None:
         """A release waits for all the responses that are owed."""

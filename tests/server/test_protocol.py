@@ -1,7 +1,6 @@
 # mypy: allow-untyped-calls
 """ULProtocol: bytes and clocks in, bytes and closed connections out."""
 
-import contextlib
 from collections.abc import Callable
 from itertools import accumulate, pairwise
 from typing import Any, ClassVar
@@ -430,26 +429,14 @@ class ReleaseTests(ServerTestCase):
         self.assertEqual(["association_released"], self.observer.names)
 
     def test_store_pending(self) -> None:
-        """A peer that releases before it has its last response gets that first (AR-7), and the release then."""
+        """A peer that releases before it has its last response gets that first, and the release then."""
         self.storage = RecordingStorage(sink := RecordingSink())
         sink.finished = Deferred()
         peer = self.associated()
-        self.assertEqual((b"", Sta.Sta8), (peer.write(STORE + RELEASE_RQ), peer.protocol.state))
+        self.assertEqual((b"", Sta.Sta6), (peer.write(STORE + RELEASE_RQ), peer.protocol.state))
         sink.finished.callback(None)
         self.assertEqual(STORED + RELEASE_RP, peer.heard())
         self.assertEqual(["message_sent", "association_released"], self.observer.names[-2:])
-
-    def test_data_while_pending(self) -> None:
-        """A P-DATA-TF after the release was asked for is an offence (AA-8), and no response is sent any more."""
-        self.storage = RecordingStorage(sink := RecordingSink())
-        sink.finished = Deferred()
-        peer = self.associated()
-        self.assertEqual(abort(2, 2), peer.write(STORE + RELEASE_RQ + ECHO))
-        events = list(self.observer.events)
-        self.assertEqual(("association_aborted", PAbort(2), "unexpected P-DATA-TF PDU"), events[-1])
-        sink.finished.callback(None)
-        self.assertEqual(b"", peer.heard())
-        self.assertEqual(["instance_stored"], self.observer.names[len(events) :])
 
     def test_amid_an_instance(self) -> None:
         """A release amid an instance drops it, and is answered."""
@@ -508,9 +495,10 @@ class LostTests(ServerTestCase):
         peer = self.associated(timeout=10, dimse_timeout=5)
         peer.write(HALF)
         self.storage.sinks[0].abort_error = ZeroDivisionError()
-        with contextlib.suppress(ZeroDivisionError):
-            peer.disconnect()
-        self.flushLoggedErrors(ZeroDivisionError)
+        self.assertEqual((b"", True), (peer.write(ABORT), peer.transport.disconnecting))
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
+        self.assertEqual(["instance_opened", "instance_dropped", "association_aborted"], self.observer.names[-3:])
+        peer.disconnect()
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_peer_aborts(self) -> None:
@@ -520,7 +508,11 @@ class LostTests(ServerTestCase):
             peer.write(HALF)
             self.observer.events.clear()
             self.assertEqual((b"", True), (peer.write(pdu + ECHO), peer.transport.disconnecting))
-            self.assertEqual([("association_aborted", told, "by the peer")], self.observer.events)
+            dropped, aborted = self.observer.events
+            self.assertEqual(
+                ("instance_dropped", "1.2.3", "by the peer"), (dropped[0], dropped[1].sop_instance_uid, dropped[2])
+            )
+            self.assertEqual(("association_aborted", told, "by the peer"), aborted)
             self.assertEqual(["abort"], self.storage.sinks[-1].ends)
             peer.disconnect()
             self.observer.events.clear()
@@ -760,12 +752,58 @@ class HoldTests(ServerTestCase):
     def test_aborted(self) -> None:
         """An association that was aborted while held has no other timer than ARTIM when reading goes on."""
         peer, room = self.held()
-        self.assertEqual(abort(2, 2), peer.write(RELEASE_RP))
+        self.assertEqual(b"", peer.write(RELEASE_RP))
         room.callback(None)
+        self.assertEqual(abort(2, 2), peer.heard())
         self.clock.advance(29.9)
         self.assertFalse(peer.transport.disconnecting)
         self.clock.advance(0.1)
         self.assertTrue(peer.transport.disconnecting)
+
+
+class UnreadTests(ServerTestCase):
+    """A peer that does not read what we send is not read either: our memory is not its buffer."""
+
+    def producer(self, peer: Peer) -> Any:
+        """What the transport tells of its buffer."""
+        return peer.transport.producer
+
+    def unread(self) -> Peer:
+        """A peer whose transport has told that its buffer is full."""
+        peer = self.associated(timeout=10)
+        self.producer(peer).pauseProducing()
+        return peer
+
+    def test_not_read(self) -> None:
+        """Nothing of it is answered until it has read; then all is."""
+        peer = self.unread()
+        self.assertEqual((b"", "paused"), (peer.write(ECHO + ECHO), peer.transport.producerState))
+        self.producer(peer).resumeProducing()
+        self.assertEqual((ECHOED + ECHOED, "producing"), (peer.heard(), peer.transport.producerState))
+
+    def test_for_ever(self) -> None:
+        """A peer that has not read for 30 s loses the connection; its silence is not asked for meanwhile."""
+        peer = self.unread()
+        self.clock.advance(29.9)
+        self.assertEqual((b"", False), (peer.heard(), peer.transport.disconnecting))
+        self.clock.advance(0.1)
+        self.assertEqual((b"", True), (peer.heard(), peer.transport.disconnected))
+
+    def test_in_time(self) -> None:
+        """A peer that reads again in time keeps the connection, and has as long the next time."""
+        peer = self.unread()
+        self.clock.advance(29.9)
+        self.producer(peer).resumeProducing()
+        self.clock.advance(5)
+        self.producer(peer).pauseProducing()
+        self.clock.advance(29.9)
+        self.assertFalse(peer.transport.disconnecting)
+
+    def test_closing(self) -> None:
+        """A close does not wait for the producer, which has nothing more to say."""
+        peer = self.associated()
+        peer.write(ABORT)
+        self.assertEqual((True, None), (peer.transport.disconnecting, peer.transport.producer))
 
 
 class RequestorTests(ServerTestCase):

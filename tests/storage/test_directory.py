@@ -342,7 +342,7 @@ class PublishTests(DirectoryTestCase):
         while workers.queue:
             waiting.append(len(workers.queue))
             workers.work(1)
-        self.assertEqual([1, 1, 1, 1, 1], waiting)  # three batches, an empty rest, publish
+        self.assertEqual([1, 1, 1, 1], waiting)  # three batches, publish
         self.assertEqual("CT.1.2.3", self.result(finished))
 
     def test_size(self) -> None:
@@ -602,7 +602,7 @@ class FaultTests(DirectoryTestCase):
         self.check({})
 
     def test_workers_fail(self) -> None:
-        """Workers that do not work at all fail the instance, each failure is logged, and the storage still stops."""
+        """Workers that do not work at all fail the instance, a failed abort is logged, and the storage still stops."""
 
         class Broken(AtOnce):
             def run(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> "Deferred[_T]":
@@ -611,7 +611,7 @@ class FaultTests(DirectoryTestCase):
         storage = self.storage(workers=Broken())
         self.failureResultOf(storage.open(request()).finish(), ZeroDivisionError)
         storage.open(request()).abort()
-        self.assertEqual(2, len(self.flushLoggedErrors(ZeroDivisionError)))
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
         self.assertIsNone(self.successResultOf(storage.stop()))
 
 
@@ -799,6 +799,12 @@ class StartTests(DirectoryTestCase):
             DirectoryStorage(str(path), AtOnce(), disk).start()
         return str(context.exception)
 
+    def test_empty_name(self) -> None:
+        """An empty name, as of an unset variable of a shell, is not the current directory."""
+        with self.assertRaises(CannotStart) as context:
+            DirectoryStorage("", AtOnce())
+        self.assertEqual("output directory: its name is empty", str(context.exception))
+
     def test_missing(self) -> None:
         """A directory that is missing is not made, but complained about."""
         path = (self.path / "missing").absolute()
@@ -860,11 +866,24 @@ class StartTests(DirectoryTestCase):
         """A start that failed leaves no descriptor open, as it may be tried again."""
         leaked = []
         for nth in (1, 2, 3):
+            self.setUp()
             disk = FaultyDisk()
             disk.arm(nth, errno.EMFILE)
             self.refused(self.path, disk)
-            leaked.append(len(disk.open_descriptors))
-        self.assertEqual([0, 0, 0], leaked)
+            leaked.append(disk.open_descriptors)
+        self.assertEqual([set()] * 3, leaked)
+
+    def test_stopped_beside_another(self) -> None:
+        """A storage that stops does not disturb another one of the same directory, even one that was never used."""
+        one, two = self.storage(), self.storage()
+        self.successResultOf(one.stop())
+        self.assertEqual("CT.1.2.3", self.store(two, DATA_SET))
+
+    def test_started_twice(self) -> None:
+        """One storage cannot serve two factories: the first to stop would close it for the other."""
+        storage = self.storage()
+        self.assertRaises(CannotStart, storage.start)
+        self.assertEqual("CT.1.2.3", self.store(storage, DATA_SET))
 
     def test_leftovers(self) -> None:
         """What a crash has left in the directory for what is incoming harms nobody."""
