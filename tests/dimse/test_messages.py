@@ -458,6 +458,11 @@ class EncodingTests(SynchronousTestCase):
         )
         self.assertEqual(expected, encode_message(1, b"ABCD", b"efghi", 8))
 
+    def test_no_room(self) -> None:
+        """A maximum length that leaves no room for a fragment of two bytes is the caller's mistake."""
+        for maximum_length in range(1, 8):
+            self.assertRaises(ValueError, encode_message, 1, b"ABCD", None, maximum_length)
+
     def test_odd_maximum_length(self) -> None:
         """Fragments are even, so that an odd maximum length leaves a byte unused."""
         expected = wire(

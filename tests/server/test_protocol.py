@@ -286,6 +286,16 @@ class UnexpectedTests(ServerTestCase):
             peer.disconnect()
             self.observer.events.clear()
 
+    def test_byte_by_byte(self) -> None:
+        """The same PDUs, however slowly they come, are told and answered in the same way."""
+        for pdu, (reason, cause) in self.PDUS.items():
+            peer = self.associated()
+            heard = b"".join(peer.write(pdu[position : position + 1]) for position in range(len(pdu)))
+            expected = [("association_aborted", PAbort(reason), cause)]
+            self.assertEqual((abort(2, reason), expected), (heard, self.observer.events))
+            peer.disconnect()
+            self.observer.events.clear()
+
     # Messages that have no place: our words.
     MESSAGES: ClassVar[dict[bytes, str]] = {
         STORED: "a response 8001H to no request",

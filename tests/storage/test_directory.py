@@ -308,6 +308,22 @@ class PublishTests(DirectoryTestCase):
         self.store(storage, DATA_SET)
         self.assertEqual(ONE_STORE, disk.calls)
 
+    def test_synced(self) -> None:
+        """What is synced is the file that gets the final name, and the directory that has the name then."""
+        synced: list[int] = []
+
+        class Inodes(Disk):
+            def fsync(self, descriptor: int) -> None:
+                synced.append(os.fstat(descriptor).st_ino)
+
+        storage = self.storage(Inodes())
+        file, directory = self.path / "CT.1.2.3", self.path
+        self.store(storage, DATA_SET)
+        self.assertEqual([file.stat().st_ino, directory.stat().st_ino], synced)
+        synced.clear()
+        self.store(storage, DATA_SET)  # the same once more: it was synced as a temporary file, and the old one again
+        self.assertEqual([file.stat().st_ino, directory.stat().st_ino], synced[1:])
+
     def test_hidden(self) -> None:
         """There is no file under the final name, nor any other visible one, until the instance is complete."""
         workers = ByHand()
@@ -480,6 +496,28 @@ class Fault:
     @property
     def stored(self) -> bool:
         return self.outcome == self.name
+
+
+class DiskTests(DirectoryTestCase):
+    """The system calls where they say more than the system does."""
+
+    def test_open(self) -> None:
+        """Of what is no regular file none is opened, and no descriptor is left open."""
+
+        def lowest_free() -> int:
+            descriptor = os.dup(0)
+            os.close(descriptor)
+            return descriptor
+
+        (self.path / "directory").mkdir()
+        os.mkfifo(self.path / "FIFO")
+        disk = Disk()
+        root = disk.open_directory(str(self.path))
+        self.addCleanup(disk.close, root)
+        free = lowest_free()
+        for name in ("directory", "FIFO"):
+            self.assertRaises(FileExistsError, disk.open, name, root)
+        self.assertEqual(free, lowest_free())
 
 
 class FaultTests(DirectoryTestCase):

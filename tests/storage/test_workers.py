@@ -59,6 +59,7 @@ class ThreadsTests(SynchronousTestCase):
         for _ in range(2):
             self.threads.start()
             self.threads.stop()
+            self.threads.stop()
         self.assertEqual([[(0, 2, "storage"), "start", "stop"]] * 2, [pool.life for pool in Pool.made])
 
     def test_run(self) -> None:

@@ -144,6 +144,10 @@ class ItemTests(SynchronousTestCase):
         self.assertEqual(wire("10 00 FFFF", bytes(65535)), pack_item(0x10, bytes(65535)))
         self.assertRaises(ValueError, pack_item, 0x10, bytes(65536))
 
+    def test_long_field(self) -> None:
+        """A field of a sub-item holds up to 65535 bytes too."""
+        self.assertRaises(ValueError, UserIdentityRQ(2, 0, bytes(65536)).encode)
+
     def test_longest_of_parts(self) -> None:
         """What does not fit an item together is the caller's mistake, too."""
         for item in (

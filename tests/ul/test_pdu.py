@@ -192,6 +192,11 @@ class ExampleTests(SynchronousTestCase):
 class AssociateTests(SynchronousTestCase):
     """What A-ASSOCIATE-RQ and A-ASSOCIATE-AC share."""
 
+    def test_reserved(self) -> None:
+        """The reserved field has 32 bytes, no more and no fewer."""
+        for size in (0, 31, 33):
+            self.assertRaises(ValueError, attrs.evolve, RQ, reserved=bytes(size))
+
     def test_not_tested(self) -> None:
         """Versions and reserved bytes are kept or skipped, not judged."""
         fixed = wire("FFFE FFFF", b"STORESCP        ", b"MODALITY 1      ", RESERVED)
