@@ -135,7 +135,7 @@ class ULProtocol(Protocol):
         self._artim = Timer(clock, limits.acse_timeout, self._artim_expired)
         self._silence = Timer(clock, limits.timeout, self._silence_expired)
         self._fragment = Timer(clock, limits.dimse_timeout, self._fragment_expired)
-        self._unread = Timer(clock, UNREAD, self._abort_transport)
+        self._unread = Timer(clock, UNREAD, self._unread_expired)
         self._closing = Timer(clock, CLOSING, self._abort_transport)
         self._chunks: deque[bytes] = deque()  # received, and not yet cut into PDUs
         self._pdus: Iterator[tuple[int, memoryview]] = iter(())  # of the latest chunk
@@ -145,6 +145,7 @@ class ULProtocol(Protocol):
         self._abort_sent = False
         self._holds = 0
         self._cause = _UNEXPECTED.format("P-DATA-TF")  # what an abort by the provider is put down to
+        self._lost = "the connection was lost"  # and what the end of the transport is
 
     @property
     def state(self) -> Sta:
@@ -220,7 +221,7 @@ class ULProtocol(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._connected = False
         self._framer.stop()
-        self._cause = "the connection was lost"
+        self._cause = self._lost
         try:
             if self.state is not Sta.Sta1:
                 self._machine.process(Evt.TRANSPORT_CLOSED)
@@ -364,6 +365,10 @@ class ULProtocol(Protocol):
 
     def _fragment_expired(self) -> None:
         self.abort(f"no further fragment of a message for {self._limits.dimse_timeout:g} s (-td)")
+
+    def _unread_expired(self) -> None:
+        self._lost = f"the peer has read nothing for {UNREAD:g} s"
+        self._abort_transport()
 
     def _abort_transport(self) -> None:
         self._flow.abortConnection()

@@ -798,6 +798,10 @@ class UnreadTests(ServerTestCase):
         self.assertEqual((b"", False), (peer.heard(), peer.transport.disconnecting))
         self.clock.advance(0.1)
         self.assertEqual((b"", True), (peer.heard(), peer.transport.disconnected))
+        peer.disconnect()
+        self.assertEqual(
+            [("association_aborted", PAbort(0), "the peer has read nothing for 30 s")], self.observer.events
+        )
 
     def test_in_time(self) -> None:
         """A peer that reads again in time keeps the connection, and has as long the next time."""
