@@ -657,6 +657,9 @@ class FragmentTests(ServerTestCase):
             self.assertEqual(STORED, peer.write(STORE))
             self.assertEqual([], self.clock.getDelayedCalls())
             self.clock.advance(1000)
+            parts = p_data(pdv(1, COMMAND, ECHO_RQ[:50])), p_data(pdv(1, LAST_COMMAND, ECHO_RQ[50:]))
+            self.assertEqual([b"", ECHOED], [peer.write(part) for part in parts])
+            self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_ended(self) -> None:
         """Once an association has ended amid a message, ARTIM alone decides when the connection is closed."""

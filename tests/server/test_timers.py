@@ -39,14 +39,15 @@ class TimerTests(SynchronousTestCase):
         self.check([7.0])  # two seconds after the last start, at 5.0
 
     def test_start_again_is_cheap(self) -> None:
-        """A start of a timer that runs makes no delayed call and moves none."""
+        """A start of a timer that runs makes no delayed call and moves none; it is still on time."""
         timer = self.timer(2)
         timer.start()
         (call,) = self.clock.getDelayedCalls()
         self.clock.advance(1)
         timer.start()
         self.assertEqual(([call], 2.0), (self.clock.getDelayedCalls(), call.getTime()))
-        timer.stop()
+        self.clock.pump([1.0] * 5)
+        self.check([3.0])
 
     def test_stop(self) -> None:
         """A timer that was stopped does not expire, and has no delayed call; to stop it twice is nothing."""
