@@ -174,15 +174,15 @@ class Acceptor(ServiceUser):
 
     def _dispatch(self, context: PresentationContext, field: int, elements: Elements) -> None:
         """Begin the operation and set what ends it. Raises `InvalidCommand`."""
-        command: Command
         if field == _C_STORE_RQ:
             self._store(context, CStoreRQ.decode(elements))
         elif field == _C_ECHO_RQ:
             self._echo(context, CEchoRQ.decode(elements))
-        elif field != C_CANCEL_RQ:  # nothing of ours can be cancelled, and a cancel has no response
+        else:
             command = OtherRQ.decode(elements)
             self._observers.tell("message_received", self._association, context, command)
-            raise InvalidCommand(f"operation {field:04X}H is unknown", Status.UNRECOGNIZED_OPERATION)
+            if field != C_CANCEL_RQ:  # nothing of ours can be cancelled, and a cancel has no response
+                raise InvalidCommand(f"operation {field:04X}H is unknown", Status.UNRECOGNIZED_OPERATION)
 
     def _refuse(self, context: PresentationContext, field: int, message_id: int, status: Status) -> None:
         self._respond(

@@ -178,8 +178,8 @@ class IncomingFile:
         try:
             other = self._disk.open(name, self._directories.root)
         except OSError as error:
-            if error.errno in (errno.ELOOP, errno.ENOENT) or isinstance(error, FileExistsError):
-                return False  # not a file, or just gone
+            if error.errno in (errno.ELOOP, errno.ENXIO, errno.ENOENT) or isinstance(error, FileExistsError):
+                return False  # a link, a socket or another thing that is no file, or just gone
             raise
         try:
             own = self._disk.open(self._temporary, self._directories.incoming)

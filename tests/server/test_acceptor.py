@@ -331,6 +331,10 @@ class RefusedTests(ServerTestCase):
         )
         session = ECHO + p_data(pdv(3, LAST_COMMAND, cancel)) + ECHO
         self.assertEqual(ECHOED + ECHOED, self.associated().write(session))
+        self.assertEqual(
+            ["message_received", "message_sent", "message_received", "message_received", "message_sent"],
+            self.observer.names,
+        )
 
     def test_status_that_is_none(self) -> None:
         """A storage whose status fits no response is our trouble: logged once, and the association is aborted."""
@@ -458,6 +462,26 @@ class WindowTests(ServerTestCase):
         self.assertEqual((STORED, "paused"), (peer.heard(), peer.transport.producerState))
         self.finished[1].callback(None)
         self.assertEqual((other + ECHOED, "producing"), (peer.heard(), peer.transport.producerState))
+
+    def test_in_one_pdu(self) -> None:
+        """Instances that end in one PDU are all taken, each is answered when it is safe, and the peer waits for all."""
+        other = STORE_RQ.replace(b"\x09\0", b"\x0a\0")
+        peer = self.associated()
+        ends = p_data(pdv(3, LAST_DATA, b"1"), pdv(3, LAST_COMMAND, other), pdv(3, LAST_DATA, b"2"))
+        self.assertEqual(b"", peer.write(STORE_COMMAND + ends + ECHO))
+        self.finished[1].callback(None)
+        answer = STORED.replace(b"\x09\0", b"\x0a\0")
+        self.assertEqual((answer, "paused"), (peer.heard(), peer.transport.producerState))
+        self.finished[0].callback(None)
+        self.assertEqual((STORED + ECHOED, "producing"), (peer.heard(), peer.transport.producerState))
+
+    def test_very_many(self) -> None:
+        """Thousands of messages may wait for one instance; they are answered without nesting."""
+        peer = self.associated()
+        self.finished[1].callback(None)
+        peer.write(STORE + STORE * 2000)
+        self.finished[0].callback(None)
+        self.assertEqual(STORED * 2001, peer.heard())
 
     def test_release(self) -> None:
         """A release waits for all the responses that are owed."""

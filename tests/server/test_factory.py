@@ -14,6 +14,9 @@ from tests.server import (
     ASSOCIATE_RQ,
     DATA,
     DATA_SET,
+    ECHO_RSP,
+    LAST_COMMAND,
+    LAST_DATA,
     RELEASE_RQ,
     STORE,
     STORE_COMMAND,
@@ -218,6 +221,12 @@ class ShutdownTests(FactoryTestCase):
     def test_peer_was_quicker(self) -> None:
         """What a peer itself has cut off before is not counted."""
         self.assertEqual(0, self.cut_off(ASSOCIATE_RQ + STORE_COMMAND + ABORT))
+
+    def test_aborted_before(self) -> None:
+        """An instance whose association was aborted for a mistake of the peer is not counted: that cut it off."""
+        mistake = p_data(pdv(3, LAST_DATA, b""), pdv(1, LAST_COMMAND, ECHO_RSP))
+        self.assertEqual(0, self.cut_off(ASSOCIATE_RQ + STORE_COMMAND + mistake))
+        self.assertEqual(["finish"], self.storage.sinks[0].ends)
 
     def test_twice(self) -> None:
         """To ask twice is no mistake: both are told when it is over, and the instances are counted once."""

@@ -500,6 +500,28 @@ class LostTests(ServerTestCase):
         self.assertEqual((["finish"], b""), (sink.ends, peer.heard()))
         self.assertEqual(["association_aborted", "instance_stored"], self.observer.names[-2:])
 
+    def test_what_waited(self) -> None:
+        """Messages that waited for an instance when the connection was lost are never begun."""
+        self.storage = RecordingStorage(sink := RecordingSink())
+        sink.finished = Deferred()
+        peer = self.associated()
+        peer.write(STORE + ECHO)
+        peer.write(STORE)
+        peer.disconnect()
+        self.observer.events.clear()
+        sink.finished.callback(None)
+        self.assertEqual((b"", ["instance_stored"], 1), (peer.heard(), self.observer.names, len(self.storage.sinks)))
+
+    def test_abort_that_waited(self) -> None:
+        """An A-ABORT that came right behind an instance takes effect when that is answered."""
+        self.storage = RecordingStorage(sink := RecordingSink())
+        sink.finished = Deferred()
+        peer = self.associated()
+        peer.write(STORE + ABORT)
+        sink.finished.callback(None)
+        self.assertEqual((STORED, True), (peer.heard(), peer.transport.disconnecting))
+        self.assertEqual(["message_sent", "association_aborted"], self.observer.names[-2:])
+
     def test_abort_of_the_sink_fails(self) -> None:
         """A sink that fails at its abort does not keep timers running, nor its connection from ending."""
         peer = self.associated(timeout=10, dimse_timeout=5)

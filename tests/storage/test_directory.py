@@ -449,6 +449,7 @@ class DuplicateTests(DirectoryTestCase):
             "symlink": lambda path: path.symlink_to("target"),
             "broken symlink": lambda path: path.symlink_to("nothing"),
             "FIFO": os.mkfifo,
+            "socket": lambda path: os.mknod(path, stat.S_IFSOCK | 0o600),
         }
         outcomes: dict[str, Any] = {}
         for what, make in makers.items():
