@@ -207,7 +207,7 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> Config:
         raise UsageError(str(error)) from None
     ports = [port for port in (values.pop("port"), values.pop("port_option")) if port is not None]
     if len(ports) + ("listen" in values) != 1:
-        raise UsageError(f"give one port to listen on, as in '{parser.prog} 11112', or --listen")
+        raise UsageError(f"give one port to listen on, as in '{parser.prog} 11112', or --listen, not both")
     try:
         return Config(port=ports[0] if ports else None, **values)
     except ConfigError as error:

@@ -50,7 +50,7 @@ SPELLINGS = [
 ]
 EVERY_FLAG = [flag for flags in (*FLAGS, *VALUES, ("--port", "--listen", "--help", "--version")) for flag in flags]
 
-NO_PORT = "give one port to listen on, as in '{}', or --listen"
+NO_PORT = "give one port to listen on, as in '{}', or --listen, not both"
 SECONDS = "must be more than 0 and at most 31536000 seconds, not "
 
 # What follows "storescp: error: " for a line that has a port.

@@ -321,7 +321,7 @@ class BadInputTests(ProcessTestCase):
     def test_script(self) -> None:
         """The script answers each in one line of its own on standard error."""
         refusals = self.refusals()
-        refusals[""] = (2, "give one port to listen on, as in 'storescp 11112', or --listen")
+        refusals[""] = (2, "give one port to listen on, as in 'storescp 11112', or --listen, not both")
         expected = {
             line: Ended(code, "", f"storescp: error: {message}\n") for line, (code, message) in refusals.items()
         }
