@@ -16,6 +16,7 @@ from storescp.server.factory import StorageSCPFactory
 from storescp.storage.directory import DirectoryStorage
 from storescp.storage.discard import DiscardStorage
 from storescp.storage.part10 import file_header
+from storescp.storage.rules import Rules
 from storescp.storage.workers import Threads
 from storescp.uids import VERSION as __version__
 
@@ -31,6 +32,7 @@ __all__ = [
     "IInstanceSink",
     "IStorage",
     "PresentationContext",
+    "Rules",
     "Status",
     "StorageSCPFactory",
     "StoreFailure",

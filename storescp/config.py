@@ -9,6 +9,8 @@ from attrs.validators import optional
 from storescp.uids import PREFERENCES
 
 VERBOSITIES = ("quiet", "normal", "verbose", "debug")
+DURABILITIES = ("full", "file", "none")
+ON_DUPLICATE = ("keep", "reject", "overwrite")
 
 
 class ConfigError(ValueError):
@@ -43,6 +45,9 @@ def _positive(_config: object, attribute: "attrs.Attribute[Any]", value: float) 
         raise ConfigError(attribute.name, f"must be more than 0 and at most {MAX_SECONDS} seconds, not {value}")
 
 
+_positive_or_none: Any = optional(_positive)
+
+
 def _ae_title(_config: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
     # PS3.5 Table 6.2-1, VR AE: the default repertoire without the backslash and control characters.
     if not 1 <= len(value) <= 16:
@@ -58,6 +63,9 @@ def _endpoints(descriptions: Iterable[str]) -> tuple[str, ...]:
 MAX_SECONDS = 86400 * 365  # longer than any connection; keeps sums of clock readings exact
 
 
+_MAX_BYTES: int = 2**63 - 1
+
+
 @attrs.frozen(kw_only=True)
 class Config:
     """The configuration of one Storage SCP. Immutable; a value out of range raises `ConfigError`.
@@ -70,12 +78,17 @@ class Config:
     verbosity: str = attrs.field(default="normal", validator=_one_of(VERBOSITIES))
     ae_title: str = attrs.field(default="STORESCP", validator=_ae_title)
     require_called_aet: bool = False
-    timeout: float | None = attrs.field(default=None, validator=optional(_positive))
+    timeout: float | None = attrs.field(default=None, validator=_positive_or_none)
     acse_timeout: float = attrs.field(default=30, validator=_positive)
-    dimse_timeout: float | None = attrs.field(default=None, validator=optional(_positive))
+    dimse_timeout: float | None = attrs.field(default=None, validator=_positive_or_none)
     max_pdu: int = attrs.field(default=16384, validator=_within(4096, 131072))
     ignore: bool = False
     prefer: str = attrs.field(default="uncompressed", validator=_one_of(tuple(PREFERENCES)))
     accept_all_syntaxes: bool = False
     accept_unknown_sop_classes: bool = False
     output_directory: str = "."
+    durability: str = attrs.field(default="full", validator=_one_of(DURABILITIES))
+    on_duplicate: str = attrs.field(default="keep", validator=_one_of(ON_DUPLICATE))
+    min_free: int = attrs.field(default=0, validator=_within(0, _MAX_BYTES))
+    storage_timeout: float | None = attrs.field(default=60, validator=_positive_or_none)
+    grace: float = attrs.field(default=20, validator=_within(0, MAX_SECONDS))

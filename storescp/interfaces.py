@@ -56,7 +56,8 @@ class IInstanceSink(Interface):
 
         `fragment` is read-only. It stays valid for as long as it is kept, but keeps all the bytes alive that
         came with it: one that is kept for long is better copied. Where a Deferred is returned, no more is
-        read from this peer until it fires. Should not raise: remember a failure and answer it in `finish`.
+        read from this peer until it fires; it is cancelled, and `abort` called, where that takes longer than
+        the storage timeout. Should not raise: remember a failure and answer it in `finish`.
         """
 
     def finish() -> "Deferred[Any]":
@@ -64,7 +65,8 @@ class IInstanceSink(Interface):
 
         The Deferred fires when the instance is safe, with anything: Success is sent then, and not before.
         It fails where the instance is not stored: `StoreFailure` says with which status; any other failure
-        is logged and answered with 0110H.
+        is logged and answered with 0110H. It is cancelled where it takes longer than the storage timeout:
+        the association is aborted then, and nobody will hear of the instance.
         """
 
     def abort() -> None:
@@ -79,6 +81,9 @@ class IStorage(Interface):
 
     def stop() -> "Deferred[None]":
         """Called after the last association. Fires when nothing is under way any more."""
+
+    def ready() -> bool:
+        """Whether it is worth trying to store; where not, new associations are rejected, as a transient state."""
 
     def open(request: StoreRequest) -> IInstanceSink:
         """A sink for the instance of this request. `StoreFailure` refuses it; its data set is then skipped."""

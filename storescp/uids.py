@@ -7,7 +7,6 @@ import sys
 
 from pydicom._uid_dict import UID_dictionary  # the only list of them all; pydicom.uid looks up one at a time
 from pydicom.uid import (
-    DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -24,7 +23,6 @@ STORAGE_SERVICE_CLASS = "1.2.840.10008.4.2"
 IMPLICIT_LE = str(ImplicitVRLittleEndian)
 EXPLICIT_LE = str(ExplicitVRLittleEndian)
 EXPLICIT_BE = str(ExplicitVRBigEndian)
-DEFLATED_LE = str(DeflatedExplicitVRLittleEndian)
 UNCOMPRESSED = (EXPLICIT_LE, EXPLICIT_BE, IMPLICIT_LE)
 
 LONGEST_UID = 64  # characters, PS3.5 9.1
@@ -49,6 +47,8 @@ _NOT_FOR_MESSAGES = ("1.2.840.10008.1.2.6.", "1.2.840.10008.1.2.7.", "1.2.840.10
 TRANSFER_SYNTAXES = frozenset(
     uid for uid, row in UID_dictionary.items() if row[1] == "Transfer Syntax" and not uid.startswith(_NOT_FOR_MESSAGES)
 )
+# Deflated as a whole, PS3.5 A.5; of "Deflated Image Frame Compression" it is only the frames.
+DEFLATED = frozenset(uid for uid in TRANSFER_SYNTAXES if "Deflate" in _NAMES[uid] and "Frame" not in _NAMES[uid])
 
 PREFERENCES: dict[str, tuple[str, ...]] = {
     "uncompressed": UNCOMPRESSED if sys.byteorder == "little" else (EXPLICIT_BE, EXPLICIT_LE, IMPLICIT_LE),

@@ -78,6 +78,7 @@ class RecordingStorage:
         self.calls: list[str] = []
         self.requests: list[StoreRequest] = []
         self.sinks: list[RecordingSink] = []
+        self.is_ready = True
         self.start_error: Exception | None = None
         self.open_error: Exception | None = None
         self.stopped: Deferred[None] = succeed(None)
@@ -91,6 +92,9 @@ class RecordingStorage:
     def stop(self) -> "Deferred[None]":
         self.calls.append("stop")
         return self.stopped
+
+    def ready(self) -> bool:
+        return self.is_ready
 
     def open(self, request: StoreRequest) -> IInstanceSink:
         self.requests.append(request)

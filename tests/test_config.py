@@ -23,6 +23,11 @@ DEFAULTS = {
     "accept_all_syntaxes": False,
     "accept_unknown_sop_classes": False,
     "output_directory": ".",
+    "durability": "full",
+    "on_duplicate": "keep",
+    "min_free": 0,
+    "storage_timeout": 60,
+    "grace": 20,
 }
 
 YEAR = 31536000
@@ -39,6 +44,11 @@ ALLOWED: dict[str, tuple[Any, ...]] = {
     "dimse_timeout": (None, 1, 0.001, YEAR),
     "max_pdu": (4096, 4097, 131072),
     "prefer": ("uncompressed", "little", "big", "implicit"),
+    "durability": ("full", "file", "none"),
+    "on_duplicate": ("keep", "reject", "overwrite"),
+    "min_free": (0, 1, 10**12, 2**63 - 1),
+    "storage_timeout": (None, 1, 0.001, YEAR),
+    "grace": (0, 0.001, YEAR),
 }
 
 REFUSED: dict[str, dict[Any, str]] = {
@@ -67,13 +77,24 @@ REFUSED: dict[str, dict[Any, str]] = {
             float("inf"): SECONDS + "inf",
             float("nan"): SECONDS + "nan",
         }
-        for field in ("timeout", "acse_timeout", "dimse_timeout")
+        for field in ("timeout", "acse_timeout", "dimse_timeout", "storage_timeout")
     },
     "max_pdu": {
         0: "must be from 4096 to 131072, not 0",
         100: "must be from 4096 to 131072, not 100",
         4095: "must be from 4096 to 131072, not 4095",
         131073: "must be from 4096 to 131072, not 131073",
+    },
+    "durability": {"most": "must be one of full, file, none, not most"},
+    "on_duplicate": {"": "must be one of keep, reject, overwrite, not "},
+    "min_free": {
+        -1: "must be from 0 to 9223372036854775807, not -1",
+        2**63: "must be from 0 to 9223372036854775807, not 9223372036854775808",
+    },
+    "grace": {
+        -1: "must be from 0 to 31536000, not -1",
+        float("nan"): "must be from 0 to 31536000, not nan",
+        YEAR + 1: "must be from 0 to 31536000, not 31536001",
     },
     "prefer": {"jpeg": "must be one of uncompressed, little, big, implicit, not jpeg"},
 }

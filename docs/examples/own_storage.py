@@ -44,6 +44,9 @@ class Database:
     def stop(self) -> "Deferred[None]":
         return succeed(None)
 
+    def ready(self) -> bool:  # when not, new associations are rejected for now
+        return True
+
     def open(self, request: StoreRequest) -> Row:
         return Row(request, self.pool)
 

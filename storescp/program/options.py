@@ -34,6 +34,7 @@ _DICOM = "Miscellaneous DICOM"
 _SYNTAXES = "Preferred Transfer Syntaxes"
 _ACCEPTED = "Accepted Presentation Contexts"
 _OUTPUT = "Output"
+_STORAGE = "Storage"
 _NETWORK = "Network"
 
 # The first five sections are the seed's, in its order; spellings are exact, there are no abbreviations.
@@ -136,6 +137,45 @@ OPTIONS = (
         "output_directory",
         "write received objects to existing directory d (default: the current one)",
         metavar="[d]irectory",
+    ),
+    Option(
+        _STORAGE,
+        ("--durability",),
+        "durability",
+        "what Success waits for: full, file and name are on the disk (default); file, the content is; none, neither",
+        metavar="full|file|none",
+    ),
+    Option(
+        _STORAGE,
+        ("--on-duplicate",),
+        "on_duplicate",
+        "what becomes of another content of a UID that is here already: keep both (default), reject it with 0111H, "
+        "or overwrite the older one",
+        metavar="keep|reject|overwrite",
+    ),
+    Option(
+        _STORAGE,
+        ("--min-free",),
+        "min_free",
+        "refuse instances with A700H where fewer bytes are free on the disk (default: 0)",
+        kind=int,
+        metavar="[n]umber",
+    ),
+    Option(
+        _STORAGE,
+        ("--storage-timeout",),
+        "storage_timeout",
+        "abort an association whose instance the disk does not take for so long (default: 60)",
+        kind=int,
+        metavar="[s]econds",
+    ),
+    Option(
+        _STORAGE,
+        ("--grace",),
+        "grace",
+        "what a SIGTERM leaves to the instances under way, to finish and be answered (default: 20)",
+        kind=int,
+        metavar="[s]econds",
     ),
     Option(
         _NETWORK,

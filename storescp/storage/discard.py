@@ -32,6 +32,9 @@ class DiscardStorage:
     def stop(self) -> "Deferred[None]":
         return succeed(None)
 
+    def ready(self) -> bool:
+        return True
+
     def open(self, request: StoreRequest) -> IInstanceSink:
         return _SINK
 

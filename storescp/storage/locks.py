@@ -1,26 +1,28 @@
-"""One thread at a time for each name: until a name is known to be durable, nobody else may rely on it."""
+"""One instance at a time for each name: until a name is known to be durable, nobody else may rely on it."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from twisted.internet.defer import Deferred, DeferredLock
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class NameLocks:
-    """A lock for each name that is in use."""
+    """A queue for each name that is in use. Who waits in one keeps no thread."""
 
     def __init__(self) -> None:
-        self._held: set[str] = set()
-        self._changed = threading.Condition()
+        self._locks: dict[str, DeferredLock] = {}
 
-    @contextmanager
-    def hold(self, name: str) -> Iterator[None]:
-        """Wait until nobody else holds `name`, and hold it inside the block."""
-        with self._changed:
-            self._changed.wait_for(lambda: name not in self._held)
-            self._held.add(name)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._held.discard(name)
-                self._changed.notify_all()
+    def run(
+        self, name: str, work: "Callable[_P, Deferred[_T]]", *args: "_P.args", **kwargs: "_P.kwargs"
+    ) -> "Deferred[_T]":
+        """Call `work` when all that came before it for `name` has fired; fires with what that fires."""
+        lock = self._locks.setdefault(name, DeferredLock())
+        return lock.run(work, *args, **kwargs).addBoth(self._forget, name, lock)
+
+    def _forget(self, result: _T, name: str, lock: DeferredLock) -> _T:
+        if not lock.locked:
+            self._locks.pop(name, None)
+        return result

@@ -2,6 +2,8 @@
 
 import struct
 
+import attrs
+
 from storescp.interfaces import StoreRequest
 from storescp.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 
@@ -9,6 +11,7 @@ _SHORT = struct.Struct("<HH2sH")
 _OB = struct.Struct("<HH2sxxI")
 
 _PREAMBLE = bytes(128) + b"DICM"
+_META = len(_PREAMBLE) + 12  # where the element after the group length begins
 _VERSION = b"\x00\x01"
 
 
@@ -39,3 +42,40 @@ def file_header(request: StoreRequest) -> bytes:
         ]
     )
     return _PREAMBLE + _SHORT.pack(2, 0, b"UL", 4) + struct.pack("<I", len(meta)) + meta
+
+
+LONGEST_HEADER = 4096  # bytes; ours have some 500
+
+
+@attrs.frozen
+class FileHeader:
+    """What a file says before its data set: what that is, in which encoding, and at which byte it begins."""
+
+    sop_class_uid: bytes
+    sop_instance_uid: bytes
+    transfer_syntax: bytes
+    length: int = attrs.field(eq=False)
+
+
+def read_header(head: bytes) -> FileHeader:
+    """The header of the file that begins with `head`. ValueError for any other file."""
+    if head[128:132] != b"DICM" or head[132:140] != b"\2\0\0\0UL\4\0":
+        raise ValueError("no DICOM file")
+    end = _META + int.from_bytes(head[_META - 4 : _META], "little")
+    if end > len(head):
+        raise ValueError("the File Meta Information is too long")
+    values: dict[int, bytes] = {}
+    position = _META
+    while position + _OB.size <= end:  # at least that long: a UID is not empty
+        group, element, vr, length = _SHORT.unpack_from(head, position)
+        start = position + _SHORT.size
+        if vr == b"OB":
+            start, length = position + _OB.size, _OB.unpack_from(head, position)[3]
+        position = start + length
+        if group != 2 or position > end:
+            raise ValueError("the File Meta Information is not as long as it says")
+        values[element] = head[start:position].rstrip(b"\0 ")
+    try:
+        return FileHeader(values[0x0002], values[0x0003], values[0x0010], end)
+    except KeyError:
+        raise ValueError("the File Meta Information does not say what it is") from None

@@ -1,6 +1,8 @@
 """Who does the blocking work of a storage: threads of our own, or the caller at once."""
 
 from collections.abc import Callable
+from functools import partial
+from threading import Thread
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, execute
@@ -37,6 +39,8 @@ class Threads:
 
     def start(self) -> None:
         self._pool = ThreadPool(0, self._count, name="storage")
+        # A thread that a disk never lets go must not keep the process at its end.
+        self._pool.threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
         self._pool.start()
 
     def stop(self) -> None:

@@ -43,6 +43,11 @@ VALUES: dict[tuple[str, ...], tuple[str, dict[str, Any]]] = {
     ("-td", "--dimse-timeout"): ("7", {"dimse_timeout": 7}),
     ("-pdu", "--max-pdu"): ("65536", {"max_pdu": 65536}),
     ("-od", "--output-directory"): ("a/b c", {"output_directory": "a/b c"}),
+    ("--durability",): ("file", {"durability": "file"}),
+    ("--on-duplicate",): ("reject", {"on_duplicate": "reject"}),
+    ("--min-free",): ("10000000000", {"min_free": 10_000_000_000}),
+    ("--storage-timeout",): ("8", {"storage_timeout": 8}),
+    ("--grace",): ("0", {"grace": 0}),
 }
 SPELLINGS = [
     *(([flag], settings) for flags, settings in FLAGS.items() for flag in flags),
@@ -66,6 +71,11 @@ REFUSED = {
     ("-ta", "0"): "argument -ta/--acse-timeout: " + SECONDS + "0",
     ("-ta", "-1"): "argument -ta/--acse-timeout: " + SECONDS + "-1",
     ("-td", "31536001"): "argument -td/--dimse-timeout: " + SECONDS + "31536001",
+    ("--durability", "most"): "argument --durability: must be one of full, file, none, not most",
+    ("--on-duplicate", "skip"): "argument --on-duplicate: must be one of keep, reject, overwrite, not skip",
+    ("--min-free", "10G"): "argument --min-free: invalid int value: '10G'",
+    ("--storage-timeout", "0"): "argument --storage-timeout: " + SECONDS + "0",
+    ("--grace", "-1"): "argument --grace: must be from 0 to 31536000, not -1",
     ("-pdu", "100"): "argument -pdu/--max-pdu: must be from 4096 to 131072, not 100",
     ("-pdu", "4095"): "argument -pdu/--max-pdu: must be from 4096 to 131072, not 4095",
     ("--max-pdu", "131073"): "argument -pdu/--max-pdu: must be from 4096 to 131072, not 131073",

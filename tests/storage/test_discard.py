@@ -28,6 +28,10 @@ class DiscardTests(SynchronousTestCase):
             )
             self.successResultOf(sink.finish())
 
+    def test_ready(self) -> None:
+        """It is always ready: no disk can fail it."""
+        self.assertEqual(True, self.storage.ready())
+
     def test_abort(self) -> None:
         """An aborted instance does not keep the storage from stopping, nor does one still open."""
         self.storage.open(request()).abort()

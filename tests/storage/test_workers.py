@@ -2,6 +2,7 @@
 """Who does the blocking work. No thread runs here: the pool and the reactor are doubles."""
 
 from collections.abc import Callable
+from threading import Thread
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -16,6 +17,7 @@ class Pool:
     """Writes down its life; runs work when the test says so."""
 
     made: list["Pool"]
+    threadFactory: Callable[..., Thread] = Thread
 
     def __init__(self, minimum: int, maximum: int, name: str) -> None:
         self.life: list[Any] = [(minimum, maximum, name)]
@@ -61,6 +63,12 @@ class ThreadsTests(SynchronousTestCase):
             self.threads.stop()
             self.threads.stop()
         self.assertEqual([[(0, 2, "storage"), "start", "stop"]] * 2, [pool.life for pool in Pool.made])
+
+    def test_daemons(self) -> None:
+        """A thread that a disk never lets go does not keep the process at its end."""
+        self.threads.start()
+        thread = Pool.made[0].threadFactory(target=print, name="storage-1")
+        self.assertEqual((True, "storage-1"), (thread.daemon, thread.name))
 
     def test_run(self) -> None:
         """Work runs on a thread, and what it returns comes back on the reactor's."""

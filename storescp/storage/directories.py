@@ -1,0 +1,97 @@
+"""The directories that instances move between: opened, kept from a second server, and cleaned at the start."""
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from uuid import uuid4
+
+import attrs
+from twisted.logger import Logger
+
+from storescp.errors import CannotStart
+from storescp.storage.disk import Disk
+from storescp.storage.rules import Rules
+
+_log = Logger()
+
+INCOMING = ".incoming"
+LOCK = "lock"
+_TEMPORARY = re.compile(r"[0-9a-f]{32}\.part", re.ASCII)
+
+
+def temporary_name() -> str:
+    return f"{uuid4().hex}.part"
+
+
+@attrs.frozen(kw_only=True)
+class Directories:
+    """Descriptors of the output directory, of ``.incoming`` in it, and of the lock that makes them ours."""
+
+    disk: Disk
+    rules: Rules
+    root: int
+    incoming: int
+    lock: int
+
+    @classmethod
+    def open(cls, path: str, disk: Disk, rules: Rules) -> "Directories":
+        """Raises `CannotStart`."""
+        below = f"{path}/{INCOMING}"
+        with ExitStack() as opened:
+            with _complaining(path):
+                root = disk.open_directory(path)
+                opened.callback(disk.close, root)
+            with _complaining(below):
+                with suppress(FileExistsError):
+                    disk.make_directory(INCOMING, root)
+                incoming = disk.open_directory(INCOMING, root)
+                opened.callback(disk.close, incoming)
+                disk.make_private(incoming, root)
+                lock = _lock(path, disk, incoming)
+                opened.callback(disk.close, lock)
+                disk.make_private(lock, root)
+                _remove_leftovers(below, disk, incoming)
+            opened.pop_all()
+        return cls(disk=disk, rules=rules, root=root, incoming=incoming, lock=lock)
+
+    def close(self) -> None:
+        for descriptor in (self.lock, self.incoming, self.root):
+            with suppress(OSError):  # it is closed, whatever is said
+                self.disk.close(descriptor)
+
+    def sync_root(self) -> None:
+        """Make the names in the output directory durable, if the rules say so."""
+        if not self.rules.syncs_directory:
+            return
+        # A descriptor of its own each time: after a failed fsync another one on the same descriptor may lie.
+        descriptor = self.disk.open_directory(".", self.root)
+        try:
+            self.disk.fsync(descriptor)
+        finally:
+            self.disk.close(descriptor)
+
+
+@contextmanager
+def _complaining(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CannotStart(f"output directory {path}: {error.strerror}") from error
+
+
+def _lock(path: str, disk: Disk, incoming: int) -> int:
+    try:
+        return disk.lock(LOCK, incoming)
+    except BlockingIOError:
+        raise CannotStart(
+            f"output directory {path}: another storescp stores there: stop that one, or choose another directory"
+        ) from None
+
+
+def _remove_leftovers(path: str, disk: Disk, incoming: int) -> None:
+    """Remove what a server that was killed has left: nobody was told that it is stored."""
+    leftovers = [name for name in disk.names(incoming) if _TEMPORARY.fullmatch(name) and disk.is_file(name, incoming)]
+    for name in leftovers:
+        disk.unlink(name, incoming)
+    if leftovers:
+        _log.warn("Removed {count} temporary file(s) of an earlier run from {path}", count=len(leftovers), path=path)
