@@ -59,7 +59,7 @@ def _serve(config: Config) -> int:
     reactor.run()
     if failures:
         raise failures[0]
-    return 1 if service.cut_off else 0
+    return 0 if service.in_order else 1
 
 
 def _announce(config: Config, service: StorageSCPService) -> None:

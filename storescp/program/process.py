@@ -1,6 +1,9 @@
 """What a program, and never a library, does to its process: its clock and its signals."""
 
+import atexit
+import os
 import signal
+import sys
 import time
 from contextlib import suppress
 from typing import Any
@@ -9,7 +12,7 @@ from twisted.internet.error import ReactorNotRunning
 
 
 def take_over(reactor: Any) -> None:
-    """Put `reactor` on the monotonic clock, and let SIGINT and SIGTERM end it in order.
+    """Put `reactor` on the monotonic clock, and let SIGINT and SIGTERM end it in order; a second one ends it at once.
 
     Call it before anything is scheduled. Twisted's own timers follow the wall clock, and its own signal
     handlers make twistd end by the signal instead of with an exit code.
@@ -19,7 +22,13 @@ def take_over(reactor: Any) -> None:
 
 
 def _handle_signals(reactor: Any) -> None:
+    signalled = False
+
     def stop(_number: int, _frame: object) -> None:
+        nonlocal signalled
+        if signalled:
+            os._exit(1)  # whatever the reactor does, or waits for
+        signalled = True
         reactor.callFromThread(_stop_once, reactor)
 
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -27,5 +36,16 @@ def _handle_signals(reactor: Any) -> None:
 
 
 def _stop_once(reactor: Any) -> None:
-    with suppress(ReactorNotRunning):  # a second signal, while it stops
+    with suppress(ReactorNotRunning):  # it stops already, for another reason
         reactor.stop()
+
+
+def fail_at_exit() -> None:
+    """Let the process end with exit code 1, whatever its main program says: twistd's knows only 0."""
+    atexit.register(_fail)
+
+
+def _fail() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)

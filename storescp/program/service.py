@@ -16,13 +16,14 @@ from storescp.interfaces import IAssociationObserver, IStorage
 from storescp.server.factory import StorageSCPFactory
 from storescp.storage.directory import DirectoryStorage
 from storescp.storage.discard import DiscardStorage
+from storescp.storage.rules import Rules
 from storescp.storage.workers import Threads
 
 _log = Logger()
 
 
 class StorageSCPService(Service):
-    """Listens on endpoints with one factory. Stopping it aborts the associations and waits for the disk."""
+    """Listens on endpoints with one factory. Stopping it lets what is under way finish, as long as `Config.grace`."""
 
     def __init__(self, factory: StorageSCPFactory, endpoints: Sequence[tuple[str, IStreamServerEndpoint]]) -> None:
         self._factory = factory
@@ -30,7 +31,7 @@ class StorageSCPService(Service):
         self._ports: list[IListeningPort] = []
         self._closed: Deferred[Any] = succeed(None)
         self._listening = False
-        self.cut_off = 0  # instances that stopping has cut off
+        self.in_order = True  # stopping has cut nothing off
 
     @property
     def addresses(self) -> list[Any]:
@@ -71,10 +72,14 @@ class StorageSCPService(Service):
 
     def _stop_listening(self) -> None:
         ports, self._ports = self._ports, []
-        self._closed = gatherResults([self._closed, *(maybeDeferred(port.stopListening) for port in ports)])
+        closing = [maybeDeferred(port.stopListening).addErrback(self._not_closed) for port in ports]
+        self._closed = gatherResults([self._closed, *closing])
 
-    def _stopped(self, cut_off: int) -> None:
-        self.cut_off = cut_off
+    def _not_closed(self, failure: Failure) -> None:
+        _log.failure("A port could not be closed", failure=failure)
+
+    def _stopped(self, in_order: bool) -> None:
+        self.in_order = in_order
 
 
 def _cannot_listen(description: str, failure: Failure) -> CannotStart:
@@ -105,7 +110,10 @@ def service_for(
 
 
 def _storage_for(config: Config, reactor: Any) -> IStorage:
-    return DiscardStorage() if config.ignore else DirectoryStorage(config.output_directory, Threads(reactor))
+    if config.ignore:
+        return DiscardStorage()
+    rules = Rules(durability=config.durability, on_duplicate=config.on_duplicate, min_free=config.min_free)
+    return DirectoryStorage(config.output_directory, Threads(reactor), rules)
 
 
 def _descriptions(config: Config) -> tuple[str, ...]:

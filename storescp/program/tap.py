@@ -1,8 +1,10 @@
 """The twistd plugin: ``twistd -n storescp --port 11112``, with the options of the script."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred
 from twisted.python import usage
 
 from storescp.config import ConfigError
@@ -10,8 +12,8 @@ from storescp.errors import CannotStart
 from storescp.program.escaping import escape
 from storescp.program.logs import AssociationLog
 from storescp.program.options import UsageError, make_parser, parse, usage_error
-from storescp.program.process import take_over
-from storescp.program.service import service_for
+from storescp.program.process import fail_at_exit, take_over
+from storescp.program.service import StorageSCPService, service_for
 
 
 class Options(usage.Options):
@@ -37,7 +39,20 @@ class _Exit(Exception, SystemExit):
 
 
 class _Program(MultiService):
-    """What is below it, with failures to start told as a program tells them."""
+    """The service, with its failures told as a program tells them."""
+
+    def __init__(self, service: StorageSCPService) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._service = service
+        service.setServiceParent(self)  # type: ignore[no-untyped-call]
+
+    def stopService(self) -> "Deferred[Any]":
+        stopped: Deferred[Any] = super().stopService()  # type: ignore[no-untyped-call]
+        return stopped.addCallback(self._stopped)
+
+    def _stopped(self, _result: object) -> None:
+        if not self._service.in_order:
+            fail_at_exit()
 
     def privilegedStartService(self) -> None:
         try:
@@ -58,7 +73,5 @@ def makeService(options: Options) -> IService:
         raise _Exit(usage_error(error)) from None
     except CannotStart as error:
         raise _Exit(error) from None
-    program = _Program()  # type: ignore[no-untyped-call]
-    service.setServiceParent(program)  # type: ignore[no-untyped-call]
     log.started()
-    return program
+    return _Program(service)

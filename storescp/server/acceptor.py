@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, fail, maybeDeferred
+import attrs
+from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -26,29 +28,42 @@ from storescp.errors import InvalidCommand, InvalidMessage, InvalidPDU, Status, 
 from storescp.interfaces import Association, IInstanceSink, IStorage, PresentationContext, StoreRequest
 from storescp.server.observers import Observers
 from storescp.server.protocol import ServiceUser
+from storescp.server.timers import Timer
 from storescp.uids import VERIFICATION
 from storescp.ul.items import ImplementationClassUID, ImplementationVersionName, PresentationContextAC
 from storescp.ul.machine import PAbort, Sta
-from storescp.ul.negotiation import WINDOW, Policy, maximum_length, negotiate, refusal
+from storescp.ul.negotiation import TEMPORARY_CONGESTION, WINDOW, Policy, maximum_length, negotiate, refusal
 from storescp.ul.pdu import AAbort, AAssociateAC, AAssociateRJ, AAssociateRQ, ae_title
 
 _log = Logger()
+_T = TypeVar("_T")
 
 _COMMAND_FIELD = 0x0100
 _MESSAGE_ID = 0x0110
 _C_STORE_RQ = 0x0001
 _C_ECHO_RQ = 0x0030
 
+STOPS = "this server stops"
+
+
+@attrs.frozen(kw_only=True)
+class Service:
+    """What the acceptors of one Storage SCP share."""
+
+    policy: Policy
+    storage: IStorage
+    observers: Observers
+    clock: IReactorTime
+    storage_timeout: float | None  # seconds
+
 
 class Acceptor(ServiceUser):
     """Answers one peer. Told by its `provider` what comes in; tells `observers` what it makes of it."""
 
-    def __init__(
-        self, policy: Policy, storage: IStorage, observers: Observers, ended: Callable[["Acceptor"], None]
-    ) -> None:
-        self._policy = policy
-        self._storage = storage
-        self._observers = observers
+    def __init__(self, service: Service, ended: Callable[["Acceptor"], None]) -> None:
+        self._policy = service.policy
+        self._storage = service.storage
+        self._observers = service.observers
         self._ended = ended
         self._reader = MessageReader(self)
         self._association: Association | None = None
@@ -59,7 +74,13 @@ class Acceptor(ServiceUser):
         self._request: StoreRequest | None = None  # what that is of
         self._at_end: Callable[[], None] = _nothing  # what to do when the message is complete
         self._finishing = 0  # instances received and not yet answered
+        self._awaited: set[Deferred[Any]] = set()  # what the storage owes us
+        self._stall = Timer(service.clock, service.storage_timeout, self._stalled)
+        self._storage_timeout = service.storage_timeout
         self._release_indicated = False
+        self._stopping = False
+        self._cause = ""  # why it was given up
+        self.cut = False  # we have given up something that was under way
 
     # PS3.8: the association
 
@@ -75,6 +96,8 @@ class Acceptor(ServiceUser):
         if self.provider.state is not Sta.Sta3:  # an observer has ended it
             return
         answer = negotiate(request, self._policy)
+        if isinstance(answer, AAssociateAC) and not self._storage.ready():
+            answer = TEMPORARY_CONGESTION
         if isinstance(answer, AAssociateRJ):
             self._observers.tell("association_rejected", self._association, answer)
         else:
@@ -122,17 +145,30 @@ class Acceptor(ServiceUser):
         self._drop_sink(cause)
         self._observers.tell("association_aborted", self._association, abort, cause)
 
-    def shut_down(self) -> int:
-        """End the connection now. How many instances that cuts off."""
-        cut = self._finishing + (self._sink is not None) if self._open else 0
-        self.provider.abort("this server stops")
-        self.provider.abort("this server stops")  # the second one does not wait for the peer to close
-        return cut
+    @property
+    def busy(self) -> bool:
+        """Whether a message is under way: not yet whole, or not yet answered."""
+        return self._open and (self._reader.within_message or self._finishing > 0)
+
+    def stop(self) -> None:
+        """End the connection as soon as nothing is under way."""
+        self._stopping = True
+        self._stop_if_idle()
+
+    def _stop_if_idle(self) -> None:
+        if self._stopping and not self.busy:
+            self.cut_off()
+
+    def cut_off(self) -> None:
+        """End the connection now."""
+        self._give_up(STOPS)
+        self.provider.abort(STOPS)  # the second one does not wait for the peer to close
 
     def connection_refused(self, cause: str) -> None:
         self._observers.tell("connection_refused", self.provider.peer, cause)
 
     def connection_lost(self) -> None:
+        self._stall.stop()  # nobody waits any more
         self._ended(self)
 
     def _drop_sink(self, cause: str) -> None:
@@ -150,6 +186,7 @@ class Acceptor(ServiceUser):
 
     def data_indicated(self, body: memoryview) -> None:
         self._reader.read(body)
+        self._stop_if_idle()
 
     @property
     def within_message(self) -> bool:
@@ -243,12 +280,13 @@ class Acceptor(ServiceUser):
             room = self._sink.write(fragment)
             if room is not None:
                 self.provider.hold()
-                room.addErrback(self._no_room).addBoth(self._resume)
+                self._await(room).addErrback(self._no_room).addBoth(self._resume)
         if last:
             self._at_end()
 
     def _no_room(self, failure: Failure) -> None:
-        _log.failure("A sink failed to make room", failure=failure)
+        if not failure.check(CancelledError):
+            _log.failure("A sink failed to make room", failure=failure)
 
     def _resume(self, _result: object) -> None:
         self.provider.resume()
@@ -266,6 +304,7 @@ class Acceptor(ServiceUser):
         self._finishing += 1
         if self._finishing == WINDOW:
             self.provider.hold()
+        self._await(finished)
         finished.addCallbacks(self._stored, self._not_stored, callbackArgs=(request,), errbackArgs=(request,))
         finished.addCallback(self._answer_store, context, request)
         finished.addErrback(self._failed)
@@ -276,6 +315,9 @@ class Acceptor(ServiceUser):
 
     def _not_stored(self, failure: Failure, request: StoreRequest) -> int:
         error = failure.value
+        if self._cause and isinstance(error, CancelledError):
+            self._observers.tell("instance_dropped", self._association, request, self._cause)
+            return Status.PROCESSING_FAILURE  # nobody will hear it
         if not isinstance(error, StoreFailure):
             _log.failure("Storing an instance failed in an unexpected way", failure=failure)
             error = StoreFailure("an unexpected failure")
@@ -292,8 +334,34 @@ class Acceptor(ServiceUser):
         )
         self._respond(context, response)
         self._release_if_done()
+        self._stop_if_idle()
         if self._finishing == WINDOW - 1:
             self.provider.resume()  # last: what it issues may end the association
+
+    def _await(self, awaited: "Deferred[Any]") -> "Deferred[Any]":
+        """Give the storage its time to fire `awaited`."""
+        self._awaited.add(awaited)
+        awaited.addBoth(self._came, awaited)
+        if awaited in self._awaited:
+            self._stall.start()
+        return awaited
+
+    def _came(self, result: _T, awaited: "Deferred[Any]") -> _T:
+        self._awaited.discard(awaited)
+        if not self._awaited:
+            self._stall.stop()
+        return result
+
+    def _stalled(self) -> None:
+        self._give_up(f"the storage has not answered for {self._storage_timeout:g} s (--storage-timeout)")
+
+    def _give_up(self, cause: str) -> None:
+        """Abort the association, and what the storage does for it."""
+        self.cut = self.cut or self.busy
+        self._cause = cause
+        self.provider.abort(cause)
+        for awaited in list(self._awaited):
+            awaited.cancel()
 
     def _failed(self, failure: Failure) -> None:
         _log.failure("An answer could not be sent: this is a mistake in storescp", failure=failure)

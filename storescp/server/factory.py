@@ -11,12 +11,15 @@ from twisted.python.failure import Failure
 from storescp.config import Config
 from storescp.errors import CannotStart
 from storescp.interfaces import IAssociationObserver, IStorage
-from storescp.server.acceptor import Acceptor
+from storescp.server.acceptor import Acceptor, Service
 from storescp.server.observers import Observers
 from storescp.server.protocol import Limits, ULProtocol
+from storescp.server.timers import Timer
 from storescp.ul.negotiation import Policy
 
 _log = Logger()
+
+STORAGE_STOP = 5.0  # seconds that a storage gets to stop, once nobody waits for it any more
 
 
 class StorageSCPFactory(Factory):
@@ -34,23 +37,31 @@ class StorageSCPFactory(Factory):
         reactor: IReactorTime,
         observers: Iterable[IAssociationObserver] = (),
     ) -> None:
-        self._policy = Policy.from_config(config)
+        self._service = Service(
+            policy=Policy.from_config(config),
+            storage=storage,
+            observers=Observers(observers),
+            clock=reactor,
+            storage_timeout=config.storage_timeout,
+        )
         self._limits = Limits.from_config(config)
         self._storage = storage
         self._clock = reactor
-        self._observers = Observers(observers)
+        self._grace = Timer(reactor, config.grace, self._grace_expired)
+        self._deadline = Timer(reactor, STORAGE_STOP, self._deadline_expired)
         self._acceptors: set[Acceptor] = set()
         self._listening = False
         self._started = False  # the storage, that is
         self._stopping = False
-        self._shutdown: list[Deferred[None]] = []
+        self._in_order = True  # nothing was cut off by the shutdown
+        self._shutdown: list[Deferred[bool]] = []
 
     def startFactory(self) -> None:
         if self._stopping:
             raise CannotStart("the storage is still stopping")
         if not self._started:
             self._storage.start()
-            self._started = True
+            self._started = self._in_order = True
         self._listening = True
 
     def stopFactory(self) -> None:
@@ -58,42 +69,66 @@ class StorageSCPFactory(Factory):
         self._stop_if_done()
 
     def buildProtocol(self, addr: IAddress | None) -> ULProtocol:
-        acceptor = Acceptor(self._policy, self._storage, self._observers, self._ended)
+        acceptor = Acceptor(self._service, self._ended)
         self._acceptors.add(acceptor)
         protocol = ULProtocol(acceptor, self._clock, self._limits)
         protocol.factory = self
         return protocol
 
-    def shutdown(self) -> "Deferred[int]":
-        """Abort all associations. Call it when no port listens any more.
+    def shutdown(self) -> "Deferred[bool]":
+        """End all associations; call it when no port listens any more.
 
-        Fires, when all connections are closed and the storage has stopped, with the number of instances
-        that were cut off.
+        Those with nothing under way are aborted at once, the others when their messages are answered or the
+        grace is over. Fires when all connections are closed and the storage has stopped, or will not stop:
+        whether nothing was cut off.
         """
-        cut = sum([acceptor.shut_down() for acceptor in list(self._acceptors)])
-        done: Deferred[None] = Deferred()
+        done: Deferred[bool] = Deferred()
         self._shutdown.append(done)
+        for acceptor in list(self._acceptors):
+            acceptor.stop()
+        busy = sum(acceptor.busy for acceptor in self._acceptors)
+        if busy:
+            _log.info("Waiting for {count} association(s) to finish what is under way", count=busy)
+            self._grace.start()
         self._stop_if_done()
-        return done.addCallback(lambda _: cut)
+        return done
+
+    def _grace_expired(self) -> None:
+        for acceptor in list(self._acceptors):
+            acceptor.cut_off()
 
     def _ended(self, acceptor: Acceptor) -> None:
         self._acceptors.discard(acceptor)
+        if self._shutdown and acceptor.cut:
+            self._in_order = False
         self._stop_if_done()
 
     def _stop_if_done(self) -> None:
         if self._listening or self._acceptors:
             return
+        self._grace.stop()
         if self._started:
             self._started, self._stopping = False, True
             maybeDeferred(self._storage.stop).addErrback(self._failed).addCallback(self._stopped)
         elif not self._stopping:
-            self._stopped(None)
+            self._tell()
+        if self._stopping and self._shutdown:
+            self._deadline.start()
 
     def _failed(self, failure: Failure) -> None:
         _log.failure("The storage failed to stop", failure=failure)
 
     def _stopped(self, _result: None) -> None:
         self._stopping = False
+        self._deadline.stop()
+        self._tell()
+
+    def _deadline_expired(self) -> None:
+        _log.error("The storage has not stopped within {seconds:g} s: it is left to itself", seconds=STORAGE_STOP)
+        self._in_order = False
+        self._tell()
+
+    def _tell(self) -> None:
         waiting, self._shutdown = self._shutdown, []
         for each in waiting:
-            each.callback(None)
+            each.callback(self._in_order)

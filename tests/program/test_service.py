@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.testing import MemoryReactorClock
@@ -263,7 +263,7 @@ class StopTests(ServiceTestCase):
         service = self.make("tcp:11113", port=11112)
         service.startService()
         self.successResultOf(service.stopService())
-        self.assertEqual([[], [], 0], [self.reactor.open_ports, service.addresses, service.cut_off])
+        self.assertEqual([[], [], True], [self.reactor.open_ports, service.addresses, service.in_order])
         self.assertEqual(["start", "stop"], self.storage.calls)
         self.assertEqual([], self.reactor.getDelayedCalls())
 
@@ -282,19 +282,32 @@ class StopTests(ServiceTestCase):
         self.assertNoResult(stopped)
         scu.pump()
         self.successResultOf(stopped)
-        self.assertEqual(("AAbort(source=0, reason=0)", 0), (repr(scu.ended), service.cut_off))
+        self.assertEqual(("AAbort(source=0, reason=0)", True), (repr(scu.ended), service.in_order))
         self.assertEqual([], self.reactor.getDelayedCalls())
 
     def test_instance_cut_off(self) -> None:
-        """An instance on its way is cut off, and counted."""
-        service = self.make(port=11112)
+        """An instance on its way has the grace to come to its end, and is cut off then."""
+        service = self.make(port=11112, grace=3)
         service.startService()
         scu = self.associate()
         scu.send(3, WITHOUT_ITS_DATA_SET)
         stopped = service.stopService()
+        self.assertEqual([], self.reactor.open_ports)
+        self.reactor.advance(3)
         scu.pump()
         self.successResultOf(stopped)
-        self.assertEqual((1, [["abort"]]), (service.cut_off, [sink.ends for sink in self.storage.sinks]))
+        self.assertEqual((False, [["abort"]]), (service.in_order, [sink.ends for sink in self.storage.sinks]))
+
+    def test_port_that_does_not_close(self) -> None:
+        """A port that cannot be closed is logged, and the associations are ended all the same."""
+        service = self.make(port=11112)
+        service.startService()
+        scu = self.associate()
+        self.patch(Port, "stopListening", lambda port: fail(ZeroDivisionError()))
+        service.stopService()
+        scu.pump()
+        self.assertEqual("AAbort(source=0, reason=0)", repr(scu.ended))
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
 
     def test_storage_is_waited_for(self) -> None:
         """It has stopped when the storage has."""
@@ -364,13 +377,31 @@ class TakeOverTests(ProgramTestCase):
         take_over(reactor)
         self.assertIs(time.monotonic, reactor.seconds)
 
+    def codes(self, *numbers: int) -> tuple[int, list[int]]:
+        """How often these signals stop the reactor, and with which codes they end the process."""
+        codes: list[int] = []
+        self.patch(os, "_exit", codes.append)
+        reactor = ProgramReactor(*(partial(signal.raise_signal, number) for number in numbers))
+        take_over(reactor)
+        reactor.run()
+        return reactor.stops, codes
+
     def test_signals(self) -> None:
-        """SIGINT and SIGTERM stop the reactor once it runs; those after the first change nothing."""
+        """SIGINT and SIGTERM stop the reactor once it runs."""
+        self.assertEqual([(1, [])] * 2, [self.codes(number) for number in (signal.SIGINT, signal.SIGTERM)])
+
+    def test_second_signal(self) -> None:
+        """The second signal ends the process at once, whichever the two are."""
         for numbers in ((signal.SIGINT, signal.SIGTERM), (signal.SIGTERM, signal.SIGTERM)):
-            reactor = ProgramReactor(*(partial(signal.raise_signal, number) for number in numbers))
-            take_over(reactor)
-            reactor.run()
-            self.assertEqual(1, reactor.stops)
+            self.assertEqual((1, [1]), self.codes(*numbers))
+
+    def test_stopped_already(self) -> None:
+        """A signal that comes while the reactor stops for another reason changes nothing."""
+        reactor = ProgramReactor()
+        reactor._while_running = (reactor.stop, partial(signal.raise_signal, signal.SIGTERM))
+        take_over(reactor)
+        reactor.run()
+        self.assertEqual(1, reactor.stops)
 
 
 class HandlersSeen(io.StringIO):
@@ -409,10 +440,10 @@ class RunTests(ProgramTestCase):
         def begin() -> None:
             scu = SCU(reactor.listening[0].factory, reactor)
             scu.send(3, WITHOUT_ITS_DATA_SET)
-            reactor.at_end.append(scu.pump)
+            reactor.at_end += [partial(reactor.advance, 0), scu.pump]
 
         reactor = ProgramReactor(begin)
-        self.assertEqual(1, self.run_on(reactor, "11112"))
+        self.assertEqual(1, self.run_on(reactor, "11112", "--grace=0"))
 
     def test_cannot_start(self) -> None:
         """What stands in the way ends the reactor: one line, exit code 1, and nothing is left open or announced."""

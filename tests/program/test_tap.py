@@ -1,6 +1,8 @@
 """storescp as a plugin of twistd."""
 
+import atexit
 import os
+from collections.abc import Callable
 
 from twisted.application.service import IService, IServiceMaker
 from twisted.logger import capturedLogs, formatEvent
@@ -9,10 +11,12 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from storescp.dimse.commands import Command
 from storescp.program import tap
+from storescp.testing import SCU
 from storescp.uids import VERSION
 from tests.program import make_directory, use_reactor
-from tests.program.test_service import Reactor
+from tests.program.test_service import WITHOUT_ITS_DATA_SET, Reactor
 
 
 def options(*line: str) -> tap.Options:
@@ -52,6 +56,30 @@ class MakeServiceTests(SynchronousTestCase):
         self.assertEqual([11112], self.reactor.open_ports)
         self.successResultOf(service.stopService())
         self.assertEqual([], self.reactor.open_ports)
+
+    def codes(self, *messages: Command) -> list[int]:
+        """The codes that the process is ended with at its exit, where a peer has sent these and no more."""
+        at_exit: list[Callable[[], None]] = []
+        self.patch(atexit, "register", at_exit.append)
+        codes: list[int] = []
+        self.patch(os, "_exit", codes.append)
+        service = tap.makeService(options("--port", "11112", "--ignore", "--grace", "0"))
+        service.startService()
+        scu = SCU(self.reactor.listening[0].factory, self.reactor)
+        for message in messages:
+            scu.send(3, message)
+        stopped = service.stopService()
+        self.reactor.advance(0)
+        scu.pump()
+        self.successResultOf(stopped)
+        for function in at_exit:
+            function()
+        return codes
+
+    def test_exit_code(self) -> None:
+        """twistd, which knows no code of its own, ends with 1 where an instance was cut off."""
+        self.assertEqual([1], self.codes(WITHOUT_ITS_DATA_SET))
+        self.assertEqual([], self.codes())
 
     def test_log(self) -> None:
         """What -d begins with goes to twistd's log; without -d there is nothing."""

@@ -1,7 +1,10 @@
 # mypy: allow-untyped-calls
 """Acceptor: what a peer is answered, and what becomes of its instances."""
 
-from twisted.internet.defer import Deferred, fail, succeed
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from storescp.dimse.commands import CEchoRSP, CStoreRQ, CStoreRSP, OtherRQ, OtherRSP
@@ -491,6 +494,151 @@ class WindowTests(ServerTestCase):
         self.assertEqual(STORED, peer.heard())
         self.finished[1].callback(None)
         self.assertEqual(STORED + RELEASE_RP, peer.heard())
+
+
+STALLED = "the storage has not answered for 60 s (--storage-timeout)"
+
+
+class StallTests(ServerTestCase):
+    """A storage that does not answer holds nobody for ever."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.sink = RecordingSink()
+        self.storage = RecordingStorage(self.sink)
+        self.cancelled: list[str] = []
+        self.sink.finished = self.waiting("finished")
+
+    def waiting(self, name: str) -> "Deferred[Any]":
+        """What a sink has returned, and says so when it is cancelled."""
+
+        def ended(failure: Failure) -> Failure:
+            failure.trap(CancelledError)
+            self.cancelled.append(name)
+            return failure
+
+        return Deferred().addErrback(ended)
+
+    def room(self) -> "Deferred[Any]":
+        """What the sink's next write returns."""
+        self.sink.room = self.waiting("room")
+        return self.sink.room
+
+    def assert_aborted(self, peer: Peer) -> None:
+        """The association ends after 60 s, and not before."""
+        self.clock.advance(59.9)
+        self.assertEqual((b"", []), (peer.heard(), self.cancelled))
+        self.clock.advance(0.1)
+        self.assertEqual(ABORT, peer.heard())
+
+    def ends(self) -> list[tuple[object, ...]]:
+        """What the observer was told since the instance was opened."""
+        events = self.observer.events
+        return events[self.observer.names.index("instance_opened") + 1 :]
+
+    def test_finish(self) -> None:
+        """An instance that is not safe after 60 s is given up: aborted, cancelled, told as dropped, not answered."""
+        peer = self.associated()
+        peer.write(STORE)
+        self.assert_aborted(peer)
+        (request,) = self.storage.requests
+        self.assertEqual(["finished"], self.cancelled)
+        self.assertEqual(
+            [("association_aborted", AAbort(0, 0), STALLED), ("instance_dropped", request, STALLED)], self.ends()
+        )
+
+    def test_write(self) -> None:
+        """A sink that has no room for 60 s is aborted with its association."""
+        self.room()
+        peer = self.associated()
+        peer.write(STORE_COMMAND + p_data(pdv(3, DATA, DATA_SET)))
+        self.assert_aborted(peer)
+        (request,) = self.storage.requests
+        self.assertEqual((["room"], ["abort"]), (self.cancelled, self.sink.ends))
+        self.assertEqual(
+            [("instance_dropped", request, STALLED), ("association_aborted", AAbort(0, 0), STALLED)], self.ends()
+        )
+
+    def test_each_time(self) -> None:
+        """Each wait has its 60 s: a storage that is slow but alive is not hurried."""
+        peer = self.associated()
+        peer.write(STORE_COMMAND)
+        for _ in range(3):
+            room = self.room()
+            peer.write(p_data(pdv(3, DATA, DATA_SET)))
+            self.clock.advance(59.9)
+            room.callback(None)
+        peer.write(p_data(pdv(3, LAST_DATA, b"")))
+        self.clock.advance(59.9)
+        self.sink.finished.callback(None)
+        self.assertEqual(STORED, peer.heard())
+
+    def test_other_timeout(self) -> None:
+        """The time is what the configuration says, and unlimited if that says so."""
+        peer = self.associated(storage_timeout=5)
+        peer.write(STORE)
+        self.clock.advance(5)
+        self.assertEqual(ABORT, peer.heard())
+        self.setUp()
+        peer = self.associated(storage_timeout=None)
+        peer.write(STORE)
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_not_waiting(self) -> None:
+        """A peer that is waited for is no storage that is waited for."""
+        peer = self.associated()
+        peer.write(STORE_COMMAND)
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_too_late(self) -> None:
+        """What a storage says after it was given up changes nothing."""
+        peer = self.associated()
+        peer.write(STORE)
+        self.assert_aborted(peer)
+        events = list(self.observer.events)
+        self.sink.finished.callback(None)
+        self.assertEqual((b"", events), (peer.heard(), self.observer.events))
+
+    def test_chained(self) -> None:
+        """A Deferred that has fired, but waits for another one, is waited for no longer than any."""
+        self.sink.finished = succeed(None).addCallback(lambda _: Deferred())
+        peer = self.associated()
+        peer.write(STORE)
+        self.assert_aborted(peer)
+
+    def test_peer_gone(self) -> None:
+        """An instance whose peer has gone meanwhile is not given up: it was received, and may become safe."""
+        peer = self.associated()
+        peer.write(STORE)
+        peer.disconnect()
+        self.assertEqual([], self.clock.getDelayedCalls())
+        self.sink.finished.callback(None)
+        self.assertEqual(("instance_stored", []), (self.observer.names[-1], self.cancelled))
+
+
+class CongestionTests(ServerTestCase):
+    """A storage that is not ready."""
+
+    def test_rejected(self) -> None:
+        """A new association is rejected as a transient state, by the provider for congestion; later one is accepted."""
+        self.storage.is_ready = False
+        peer = self.peer()
+        self.assertEqual(wire("03 00 00000004", "00 02 03 01"), peer.write(ASSOCIATE_RQ))
+        self.assertEqual(["association_requested", "association_rejected"], self.observer.names)
+        self.storage.is_ready = True
+        self.assertEqual(stored(0), self.scu().store("1.2.3", DATA_SET))
+
+    def test_permanent(self) -> None:
+        """What will never be accepted is told so."""
+        self.storage.is_ready = False
+        peer = self.peer(ae_title="X", require_called_aet=True)
+        self.assertEqual(wire("03 00 00000004", "00 01 01 07"), peer.write(ASSOCIATE_RQ))
+
+    def test_associated_before(self) -> None:
+        """An association that is there already goes on."""
+        scu = self.scu()
+        self.storage.is_ready = False
+        self.assertEqual(stored(0), scu.store("1.2.3", DATA_SET))
 
 
 class SCUTests(ServerTestCase):

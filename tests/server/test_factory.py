@@ -1,12 +1,13 @@
 # mypy: allow-untyped-calls
 """StorageSCPFactory: when its storage starts and stops, and how all its connections end."""
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IProtocolFactory
+from twisted.logger import capturedLogs
 from zope.interface.verify import verifyObject
 
 from storescp.config import Config
-from storescp.errors import CannotStart
+from storescp.errors import CannotStart, StoreFailure
 from storescp.server.factory import StorageSCPFactory
 from tests.recorders import RecordingSink, RecordingStorage
 from tests.server import (
@@ -14,16 +15,21 @@ from tests.server import (
     ASSOCIATE_RQ,
     DATA,
     DATA_SET,
+    ECHO,
+    ECHO_RQ,
     ECHO_RSP,
+    ECHOED,
     LAST_COMMAND,
     LAST_DATA,
     RELEASE_RQ,
     STORE,
     STORE_COMMAND,
+    STORED,
     Peer,
     ServerTestCase,
     p_data,
     pdv,
+    store_rsp,
 )
 
 
@@ -110,7 +116,7 @@ class LifeTests(FactoryTestCase):
         """A storage that cannot start is the trouble of whoever listens, and is not stopped."""
         self.storage.start_error = CannotStart("no")
         self.assertRaises(CannotStart, self.scp.doStart)
-        self.assertEqual(0, self.successResultOf(self.scp.shutdown()))
+        self.assertTrue(self.successResultOf(self.scp.shutdown()))
         self.check("start")
 
     def test_started_while_stopping(self) -> None:
@@ -141,20 +147,32 @@ class ShutdownTests(FactoryTestCase):
         self.scp = self.make()
         self.scp.doStart()
 
-    def shutdown(self) -> "Deferred[int]":
+    def shutdown(self) -> "Deferred[bool]":
         self.scp.doStop()
         return self.scp.shutdown()
 
-    def cut_off(self, data: bytes) -> int:
-        """How many instances are cut off where a peer has said this."""
+    def ends_at_once(self, data: bytes) -> bool:
+        """Whether the connection of a peer that has said this is closed at once, and that cuts nothing off."""
         peer = self.connect(data)
         stopped = self.shutdown()
+        closed = peer.transport.disconnecting
         peer.disconnect()
-        return self.successResultOf(stopped)
+        return closed and self.successResultOf(stopped)
+
+    def cut_off(self, data: bytes) -> bool:
+        """Whether the connection of a peer that has said this lives for the whole grace, and is cut off then."""
+        peer = self.connect(data)
+        stopped = self.shutdown()
+        self.clock.advance(19.9)
+        alive = not peer.transport.disconnecting
+        self.clock.advance(0.1)
+        self.assertEqual(ABORT, peer.heard())
+        peer.disconnect()
+        return alive and not self.successResultOf(stopped)
 
     def test_idle(self) -> None:
         """Without connections it is over at once, and nothing is cut off."""
-        self.assertEqual(0, self.successResultOf(self.shutdown()))
+        self.assertTrue(self.successResultOf(self.shutdown()))
         self.assertEqual(["start", "stop"], self.storage.calls)
 
     def test_peers(self) -> None:
@@ -176,85 +194,182 @@ class ShutdownTests(FactoryTestCase):
         self.assertEqual(["start", "stop"], self.storage.calls)
         self.assertNoResult(stopped)
         self.storage.stopped.callback(None)
-        self.assertEqual(0, self.successResultOf(stopped))
+        self.assertTrue(self.successResultOf(stopped))
 
-    def test_deadline(self) -> None:
+    def test_close_deadline(self) -> None:
         """A peer that does not take part in the close is cut off after two seconds."""
         peers = [self.connect(), self.connect(ASSOCIATE_RQ)]
         self.shutdown()
         self.clock.advance(2)
         self.assertEqual([True, True], [peer.transport.disconnected for peer in peers])
 
-    def test_none_cut_off(self) -> None:
-        """A connection without an association, an idle association and a released one cost no instance."""
-        for data in (b"", ASSOCIATE_RQ[:20], ASSOCIATE_RQ, ASSOCIATE_RQ + RELEASE_RQ):
+    def test_nothing_under_way(self) -> None:
+        """A connection without an association, an idle association and a released one are ended at once."""
+        for data in (b"", ASSOCIATE_RQ[:20], ASSOCIATE_RQ, ASSOCIATE_RQ + ECHO, ASSOCIATE_RQ + RELEASE_RQ):
             self.setUp()
-            self.assertEqual(0, self.cut_off(data))
+            self.assertTrue(self.ends_at_once(data), data)
+
+    def test_ended_before(self) -> None:
+        """What the peer, or a mistake of it, has cut off before is not waited for."""
+        mistake = p_data(pdv(3, LAST_DATA, b""), pdv(1, LAST_COMMAND, ECHO_RSP))
+        for end in (ABORT, mistake):
+            self.setUp()
+            self.assertTrue(self.ends_at_once(ASSOCIATE_RQ + STORE_COMMAND + end))
+
+    def test_finishes(self) -> None:
+        """A C-STORE under way goes on, is answered with Success, and then the association is aborted."""
+        peer = self.connect(ASSOCIATE_RQ + STORE_COMMAND + p_data(pdv(3, DATA, b"the bytes ")))
+        stopped = self.shutdown()
+        self.assertEqual((b"", False), (peer.heard(), peer.transport.disconnecting))
+        self.assertEqual(b"", peer.write(p_data(pdv(3, LAST_DATA, b"of a data set"))))
+        self.finished.callback(None)
+        self.assertEqual((STORED + ABORT, True), (peer.heard(), peer.transport.disconnecting))
+        peer.disconnect()
+        self.assertTrue(self.successResultOf(stopped))
+        self.assertEqual([(DATA_SET, ["finish"])], [(sink.data, sink.ends) for sink in self.storage.sinks])
+
+    def test_finishes_while_others_do_not(self) -> None:
+        """Each association ends when its own message is answered: one refused, one a C-ECHO in two parts."""
+        store, echo = self.connect(ASSOCIATE_RQ + STORE), self.connect(ASSOCIATE_RQ + p_data(pdv(1, 1, ECHO_RQ[:10])))
+        stopped = self.shutdown()
+        self.assertEqual(ECHOED + ABORT, echo.write(p_data(pdv(1, LAST_COMMAND, ECHO_RQ[10:]))))
+        echo.disconnect()
+        self.finished.errback(StoreFailure("full", 0xA700))
+        self.assertEqual(p_data(pdv(3, LAST_COMMAND, store_rsp("00A7"))) + ABORT, store.heard())
+        store.disconnect()
+        self.assertTrue(self.successResultOf(stopped))
+
+    def test_not_begun(self) -> None:
+        """What has come behind an instance that is not answered yet has not begun: it is not waited for."""
+        peer = self.connect(ASSOCIATE_RQ + STORE + STORE_COMMAND)
+        stopped = self.shutdown()
+        self.finished.callback(None)
+        self.assertEqual(STORED + ABORT, peer.heard())
+        peer.disconnect()
+        self.assertTrue(self.successResultOf(stopped))
+
+    def test_released_meanwhile(self) -> None:
+        """A peer that asks for release before its last response still gets that response."""
+        peer = self.connect(ASSOCIATE_RQ + STORE + RELEASE_RQ)
+        stopped = self.shutdown()
+        self.finished.callback(None)
+        self.assertEqual(STORED + ABORT, peer.heard())
+        peer.disconnect()
+        self.assertTrue(self.successResultOf(stopped))
 
     def test_receiving(self) -> None:
-        """An instance that is being received is cut off, and dropped."""
-        self.assertEqual(1, self.cut_off(ASSOCIATE_RQ + STORE_COMMAND + p_data(pdv(3, DATA, DATA_SET))))
+        """An instance that is still being received when the grace is over is cut off, and dropped."""
+        self.assertTrue(self.cut_off(ASSOCIATE_RQ + STORE_COMMAND + p_data(pdv(3, DATA, DATA_SET))))
         self.assertEqual(["abort"], self.storage.sinks[0].ends)
 
     def test_finishing(self) -> None:
-        """An instance that is not yet answered for is cut off, though it may become safe."""
-        self.assertEqual(1, self.cut_off(ASSOCIATE_RQ + STORE))
-        self.assertEqual(["finish"], self.storage.sinks[0].ends)
-        self.finished.callback(None)
+        """So is one that the storage has in hand: it is cancelled, and the observer told why."""
+        self.assertTrue(self.cut_off(ASSOCIATE_RQ + STORE))
+        self.assertTrue(self.finished.called)
+        self.assertEqual(
+            [("instance_dropped", self.storage.requests[0], "this server stops")],
+            [event for event in self.observer.events if event[0] == "instance_dropped"],
+        )
 
-    def test_not_begun(self) -> None:
-        """What has come behind an instance that is not answered yet has not begun, and is not counted."""
-        self.assertEqual(1, self.cut_off(ASSOCIATE_RQ + STORE + STORE_COMMAND))
-
-    def test_before_release(self) -> None:
-        """A peer that waits for its last response before its release is answered is cut off."""
-        self.assertEqual(1, self.cut_off(ASSOCIATE_RQ + STORE + RELEASE_RQ))
-
-    def test_all(self) -> None:
-        """What all peers have under way is counted."""
-        peers = [self.connect(ASSOCIATE_RQ + STORE_COMMAND) for _ in range(3)]
+    def test_storage_hangs(self) -> None:
+        """An instance whose storage is given up before the grace is over is cut off as well."""
+        self.scp = StorageSCPFactory(Config(storage_timeout=5), self.storage, self.clock)
+        self.scp.doStart()
+        peer = self.connect(ASSOCIATE_RQ + STORE)
         stopped = self.shutdown()
+        self.clock.advance(5)
+        self.assertEqual(ABORT, peer.heard())
+        peer.disconnect()
+        self.assertFalse(self.successResultOf(stopped))
+
+    def test_grace(self) -> None:
+        """The grace is what the configuration says; with none at all everything is cut off at once."""
+        self.scp = StorageSCPFactory(Config(grace=0), self.storage, self.clock)
+        self.scp.doStart()
+        peer = self.connect(ASSOCIATE_RQ + STORE_COMMAND)
+        stopped = self.shutdown()
+        self.clock.advance(0)
+        self.assertEqual(ABORT, peer.heard())
+        peer.disconnect()
+        self.assertFalse(self.successResultOf(stopped))
+
+    def test_log(self) -> None:
+        """That something is waited for is told, with how many associations."""
+        peers = [self.connect(ASSOCIATE_RQ + STORE_COMMAND) for _ in range(2)] + [self.connect(ASSOCIATE_RQ)]
+        with capturedLogs() as logs:
+            self.shutdown()
+        self.assertEqual([("info", 2)], [(event["log_level"].name, event["count"]) for event in logs])
         for peer in peers:
             peer.disconnect()
-        self.assertEqual(3, self.successResultOf(stopped))
 
-    def test_peer_was_quicker(self) -> None:
-        """What a peer itself has cut off before is not counted."""
-        self.assertEqual(0, self.cut_off(ASSOCIATE_RQ + STORE_COMMAND + ABORT))
-
-    def test_aborted_before(self) -> None:
-        """An instance whose association was aborted for a mistake of the peer is not counted: that cut it off."""
-        mistake = p_data(pdv(3, LAST_DATA, b""), pdv(1, LAST_COMMAND, ECHO_RSP))
-        self.assertEqual(0, self.cut_off(ASSOCIATE_RQ + STORE_COMMAND + mistake))
-        self.assertEqual(["finish"], self.storage.sinks[0].ends)
+    def test_again(self) -> None:
+        """A factory that was shut down and listens again knows nothing of what was cut off before."""
+        self.assertTrue(self.cut_off(ASSOCIATE_RQ + STORE_COMMAND))
+        self.scp.doStart()
+        self.assertTrue(self.successResultOf(self.shutdown()))
 
     def test_twice(self) -> None:
-        """To ask twice is no mistake: both are told when it is over, and the instances are counted once."""
+        """To ask twice is no mistake: all are told when it is over, and whether something was cut off."""
         peer = self.connect(ASSOCIATE_RQ + STORE_COMMAND)
         stopped = [self.shutdown(), self.scp.shutdown()]
+        self.clock.advance(20)
+        stopped.append(self.scp.shutdown())
+        self.assertNoResult(stopped[0])
         peer.disconnect()
         stopped.append(self.scp.shutdown())
-        self.assertEqual([1, 0, 0], [self.successResultOf(each) for each in stopped])
+        self.assertEqual([False] * 4, [self.successResultOf(each) for each in stopped])
         self.assertEqual(["start", "stop"], self.storage.calls)
 
-    def test_twice_while_stopping(self) -> None:
-        """Who asks while the storage is stopping waits for it as well, and it is not stopped twice."""
+
+class StoppingStorageTests(FactoryTestCase):
+    """A storage that takes its time."""
+
+    def setUp(self) -> None:
+        super().setUp()
         self.storage.stopped = Deferred()
-        stopped = [self.shutdown(), self.scp.shutdown()]
+        self.scp.doStart()
+        self.scp.doStop()
+
+    def test_twice(self) -> None:
+        """Who asks while the storage is stopping waits for it as well, and it is not stopped twice."""
+        stopped = [self.scp.shutdown(), self.scp.shutdown()]
         self.assertNoResult(stopped[1])
         self.storage.stopped.callback(None)
-        self.assertEqual([0, 0], [self.successResultOf(each) for each in stopped])
+        self.assertEqual([True, True], [self.successResultOf(each) for each in stopped])
         self.assertEqual(["start", "stop"], self.storage.calls)
 
-    def test_storage_fails(self) -> None:
+    def test_hangs(self) -> None:
+        """A storage that has not stopped after 5 s is left to itself: that is not in order, and told."""
+        stopped = self.scp.shutdown()
+        self.clock.advance(4.9)
+        self.assertNoResult(stopped)
+        with capturedLogs() as logs:
+            self.clock.advance(0.1)
+        self.assertFalse(self.successResultOf(stopped))
+        self.assertEqual(["error"], [event["log_level"].name for event in logs])
+
+    def test_comes_after_all(self) -> None:
+        """One that stops later than that is no mistake, and can be started again."""
+        stopped = self.scp.shutdown()
+        self.clock.advance(5)
+        self.storage.stopped.callback(None)
+        self.assertFalse(self.successResultOf(stopped))
+        self.storage.stopped = succeed(None)
+        self.scp.doStart()
+        self.scp.doStop()
+        self.assertEqual(["start", "stop", "start", "stop"], self.storage.calls)
+
+    def test_nobody_waits(self) -> None:
+        """Where nobody has asked for the end, there is no deadline."""
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_fails(self) -> None:
         """A storage that fails to stop does not keep the program from ending."""
-        self.storage.stopped = fail(ZeroDivisionError())
-        results: list[object] = []
-        self.shutdown().addBoth(results.append)
+        stopped = self.scp.shutdown()
+        self.storage.stopped.errback(ZeroDivisionError())
         self.flushLoggedErrors(ZeroDivisionError)
-        self.assertEqual(1, len(results))
+        self.successResultOf(stopped)
 
     def test_never_started(self) -> None:
         """A factory that never listened is shut down at once."""
-        self.scp.doStop()
-        self.assertEqual(0, self.successResultOf(self.make().shutdown()))
+        self.assertTrue(self.successResultOf(self.make().shutdown()))

@@ -706,7 +706,7 @@ class HoldTests(ServerTestCase):
 
     def held(self) -> "tuple[Peer, Deferred[None]]":
         """A peer that is not read from amid an instance, until that Deferred fires."""
-        peer = self.associated(timeout=10, dimse_timeout=5)
+        peer = self.associated(timeout=10, dimse_timeout=5, storage_timeout=None)
         peer.write(STORE_COMMAND)
         room: Deferred[None] = Deferred()
         self.sink.room = room
@@ -737,7 +737,7 @@ class HoldTests(ServerTestCase):
         """When reading goes on between two messages, only silence is timed."""
         finished: Deferred[None] = Deferred()
         self.sink.finished = finished
-        peer = self.associated(timeout=10, dimse_timeout=5)
+        peer = self.associated(timeout=10, dimse_timeout=5, storage_timeout=None)
         peer.write(STORE)
         self.assertEqual([], self.clock.getDelayedCalls())
         finished.callback(None)
@@ -753,7 +753,7 @@ class HoldTests(ServerTestCase):
         self.sink.finished = finished
         room: Deferred[None] = Deferred()
         self.sink.room = room
-        peer = self.associated(timeout=10, dimse_timeout=5)
+        peer = self.associated(timeout=10, dimse_timeout=5, storage_timeout=None)
         peer.write(STORE)
         room.callback(None)
         self.assertEqual(("paused", []), (peer.transport.producerState, self.clock.getDelayedCalls()))
