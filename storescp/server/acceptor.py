@@ -80,7 +80,7 @@ class Acceptor(ServiceUser):
         self._release_indicated = False
         self._stopping = False
         self._cause = ""  # why it was given up
-        self.cut = False  # we have given up something that was under way
+        self.cut = False  # stopping has cut off something that was under way
 
     # PS3.8: the association
 
@@ -357,7 +357,7 @@ class Acceptor(ServiceUser):
 
     def _give_up(self, cause: str) -> None:
         """Abort the association, and what the storage does for it."""
-        self.cut = self.cut or self.busy
+        self.cut = self.cut or (self._stopping and self.busy)
         self._cause = cause
         self.provider.abort(cause)
         for awaited in list(self._awaited):

@@ -99,7 +99,7 @@ class StorageSCPFactory(Factory):
 
     def _ended(self, acceptor: Acceptor) -> None:
         self._acceptors.discard(acceptor)
-        if self._shutdown and acceptor.cut:
+        if acceptor.cut:
             self._in_order = False
         self._stop_if_done()
 

@@ -282,6 +282,16 @@ class ShutdownTests(FactoryTestCase):
         peer.disconnect()
         self.assertFalse(self.successResultOf(stopped))
 
+    def test_hung_before(self) -> None:
+        """An instance that was given up before is no matter of the end, though its peer has not closed yet."""
+        self.scp = StorageSCPFactory(Config(storage_timeout=5), self.storage, self.clock)
+        self.scp.doStart()
+        peer = self.connect(ASSOCIATE_RQ + STORE)
+        self.clock.advance(5)
+        stopped = self.shutdown()
+        peer.disconnect()
+        self.assertTrue(self.successResultOf(stopped))
+
     def test_grace(self) -> None:
         """The grace is what the configuration says; with none at all everything is cut off at once."""
         self.scp = StorageSCPFactory(Config(grace=0), self.storage, self.clock)
