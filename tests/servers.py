@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,10 +12,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import attrs
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from tests.program import make_directory
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = (sys.executable, "-m", "storescp")
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "storescp")
+
+INCOMING = [".incoming", ".incoming/lock"]  # what a server leaves beside the instances
 
 START = 30.0  # seconds a program gets until it listens, or gives up
 STOP = 20.0  # seconds it gets to end after a signal
@@ -114,10 +120,52 @@ class Server(Program):
         (port,) = self.ports
         return port
 
+    @property
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", self.port
+
     def stop(self, number: int = signal.SIGTERM, seconds: float = STOP) -> Ended:
-        """End it by a signal, and by force where the signal does not end it."""
+        """Let a signal end it. AssertionError where it does not."""
         self.signal(number)
         return self.ended(seconds)
+
+
+class ServerTestCase(SynchronousTestCase):
+    """A test with programs that run in a directory of its own, and store there where nothing else is said."""
+
+    def setUp(self) -> None:
+        self.directory = Path(make_directory(self))
+
+    def serve(self, *arguments: str, command: Sequence[str] = SCRIPT, listening: int = 1) -> Server:
+        server = Server(*arguments, directory=str(self.directory), command=command, listening=listening)
+        self.addCleanup(server.kill)
+        return server
+
+    def run_program(self, *arguments: str, command: Sequence[str] = SCRIPT) -> Program:
+        """One that ends by itself, as those do that cannot start."""
+        program = Program(*arguments, directory=str(self.directory), command=command)
+        self.addCleanup(program.kill)
+        return program
+
+    @property
+    def left(self) -> list[str]:
+        """All that is in the directory, also below it."""
+        return files_in(self.directory)
+
+
+def files_in(directory: Path) -> list[str]:
+    """All that is in it, also below it, relative to it."""
+    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))
+
+
+def without(capability: str) -> tuple[str, ...]:
+    """The script without a privilege that root would have."""
+    if os.geteuid():
+        return SCRIPT
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        raise SkipTest("root may do everything, and there is no setpriv to change that")
+    return (setpriv, f"--bounding-set=-{capability}", f"--inh-caps=-{capability}", *SCRIPT)
 
 
 def _content(descriptor: int) -> str:

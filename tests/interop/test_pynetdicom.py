@@ -42,6 +42,20 @@ NOT_ENCODED = {
     "priv_SQ.dcm": NO_UIDS,
 }
 
+# Their File Meta Information, which pynetdicom takes the request from when it sends them as they are, is of another
+# instance than their data set.
+MISNAMED = {
+    "badVR.dcm",
+    "chrJapMulti.dcm",
+    "chrJapMultiExplicitIR6.dcm",
+    "rtdose.dcm",
+    "rtdose_1frame.dcm",
+    "rtdose_expb.dcm",
+    "rtdose_expb_1frame.dcm",
+    "rtplan.dcm",
+    "rtplan_truncated.dcm",
+}
+
 
 def send_at_once(event: evt.Event) -> None:
     """Nagle's algorithm would wait 40 ms before each data set."""
@@ -79,7 +93,8 @@ class PynetdicomTestCase(InteropTestCase):
             except AttributeError:
                 refused.append(each.path.name)
             else:
-                self.assertEqual(0x0000, response.Status, each.path.name)
+                status = 0xA900 if unchanged and each.path.name in MISNAMED else 0x0000
+                self.assertEqual(status, response.Status, each.path.name)
         association.release()
         return refused
 
@@ -94,13 +109,16 @@ class PynetdicomTestCase(InteropTestCase):
 
 class FileTests(PynetdicomTestCase):
     def test_unchanged(self) -> None:
-        """Every uncompressed file that pydicom ships is stored bit for bit, in the syntax in which it was sent."""
+        """Every uncompressed file that pydicom ships is stored bit for bit, in the syntax in which it was sent.
+
+        Those sent under the name of another instance are refused, in the midst of the others.
+        """
         files = shipped_files(compressed=False)
         self.assertGreater(len(files), 100)
         server = self.serve()
         self.assertEqual([], self.send(server.port, files, unchanged=True))
         self.assertEqual(0, server.stop().code)
-        self.assert_same_bytes(files)
+        self.assert_same_bytes(each for each in files if each.path.name not in MISNAMED)
 
     def test_encoded_again(self) -> None:
         """So is what pydicom decodes and encodes again, in the smallest PDUs both ways: it says what it said."""
