@@ -40,7 +40,7 @@ UID = "1.2.3.4.5.6"
 
 # (0008,0018) UI 1.2.3.4.5.6 in Explicit VR Little Endian, and another data set
 DATA_SET = bytes.fromhex("0800 1800 5549 0c00") + b"1.2.3.4.5.6\0"
-OTHER = bytes.fromhex("0800 1800 5549 0c00") + b"1.2.3.4.5.7\0"
+OTHER = DATA_SET + bytes.fromhex("1000 4000 4353 0200") + b"F "
 
 STORED = [
     "I: Association Received",
@@ -313,8 +313,8 @@ class EventTests(LogTestCase):
         """Each instance of an association has its two lines of -v."""
         self.start("verbose")
         scu = self.associate()
-        scu.store("1.2.1", DATA_SET)
-        scu.store("1.2.2", DATA_SET)
+        scu.store("1.2.1", b"")
+        scu.store("1.2.2", b"")
         scu.release()
         self.assert_printed(
             "I: Association Received",
