@@ -1,5 +1,6 @@
 """The directories that instances move between: opened, kept from a second server, and cleaned at the start."""
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -29,6 +30,7 @@ class Directories:
 
     disk: Disk
     rules: Rules
+    path: str
     root: int
     incoming: int
     lock: int
@@ -52,12 +54,17 @@ class Directories:
                 disk.make_private(lock, root)
                 _remove_leftovers(below, disk, incoming)
             opened.pop_all()
-        return cls(disk=disk, rules=rules, root=root, incoming=incoming, lock=lock)
+        return cls(disk=disk, rules=rules, path=path, root=root, incoming=incoming, lock=lock)
 
     def close(self) -> None:
         for descriptor in (self.lock, self.incoming, self.root):
             with suppress(OSError):  # it is closed, whatever is said
                 self.disk.close(descriptor)
+
+    def check_place(self) -> None:
+        """Raise OSError where the output directory was moved, unmounted or mounted over: nobody would look there."""
+        if not self.disk.is_at(self.path, self.root):
+            raise OSError(errno.ESTALE, f"{self.path} is not the directory any more that this server has opened")
 
     def sync_root(self) -> None:
         """Make the names in the output directory durable, if the rules say so."""

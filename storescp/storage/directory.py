@@ -107,7 +107,7 @@ class DirectorySink:
         self._health.succeeded()
         if self._file.replaced:
             _log.warn("Another {original} was here: it is overwritten", original=self.name)
-        if name != self.name:
+        if self._file.kept_beside:
             _log.warn("Another {original} is here already: kept as {name}", original=self.name, name=name)
         return name
 

@@ -33,6 +33,13 @@ class Disk:
             raise
         return descriptor
 
+    def is_at(self, path: str, directory: int) -> bool:
+        """Whether the directory is, still, the one of this path."""
+        try:
+            return os.path.samestat(os.stat(path), os.fstat(directory))
+        except FileNotFoundError:
+            return False
+
     def make_private(self, descriptor: int, directory: int) -> None:
         """Keep all but the owner of `directory` out of what was made in it."""
         mode = 0o700 if stat.S_ISDIR(os.fstat(descriptor).st_mode) else 0o600

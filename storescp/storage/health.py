@@ -22,6 +22,7 @@ class Health:
         self._probe = probe
         self._failures = 0
         self._probing = False
+        self._reason = ""  # why the last probe failed
 
     @property
     def _ill(self) -> bool:
@@ -44,7 +45,7 @@ class Health:
     def succeeded(self) -> None:
         if self._ill:
             _log.warn("The disk works again: associations are accepted")
-        self._failures = 0
+        self._failures, self._reason = 0, ""
 
     def _find_out(self) -> None:
         if not self._probing:
@@ -57,12 +58,16 @@ class Health:
 
     def _found_ill(self, failure: Failure) -> None:
         self._probing = False
-        _log.info("The disk does not work yet: {error}", error=failure.getErrorMessage())
+        reason = getattr(failure.value, "strerror", None) or failure.getErrorMessage()
+        if reason != self._reason:
+            self._reason = reason
+            _log.warn("The disk does not work yet: {reason}", reason=reason)
 
 
 def probe(directories: Directories) -> None:
     """Sync a file, and forget it; could it be published? Blocks; raises OSError."""
     disk, name = directories.disk, temporary_name()
+    directories.check_place()
     if not disk.is_writable(directories.root):
         raise OSError(errno.EACCES, "the output directory is not writable")
     descriptor = disk.create(name, directories.incoming)

@@ -44,6 +44,7 @@ class IncomingFile:
         self._unsynced = 0  # bytes
         self._failure: Exception | None = None
         self.replaced = False  # another content of the instance
+        self.kept_beside = False  # of another content
 
     def write(self, buffers: list[bytes | memoryview]) -> None:
         """Append to the data set."""
@@ -110,6 +111,7 @@ class IncomingFile:
         check_identity(self._request, bytes(self._head))
 
     def _create(self) -> int:
+        self._directories.check_place()
         self._check_free()
         descriptor = self._disk.create(self._temporary, self._directories.incoming)
         self._exists = True
@@ -160,6 +162,7 @@ class IncomingFile:
             return self._overwrite()
         for name in self._names_beside():
             if self._take(name):
+                self.kept_beside = True
                 return self._settle(name)
             if self._is_stored_as(name):
                 return name

@@ -112,6 +112,7 @@ class FullDiskTests(ServerTestCase):
         self.assertEqual(
             [
                 "E: The disk has failed 3 times in a row: associations are rejected until it works",
+                "W: The disk does not work yet: No space left on device",
                 "W: The disk works again: associations are accepted",
             ],
             told,

@@ -85,6 +85,20 @@ class HealthTests(SynchronousTestCase):
         self.probes[0].errback(OSError(errno.EIO, os.strerror(errno.EIO)))
         self.assertEqual((True, 1), (self.health.ready(), len(self.probes)))
 
+    def test_log_of_probes(self) -> None:
+        """Why a probe has failed is told, and again only where it has another reason."""
+        codes = [errno.EIO, errno.EIO, errno.ENOSPC, errno.ENOSPC]
+        with capturedLogs() as logs:
+            self.fail(3)
+            for number, code in enumerate(codes):
+                self.probes[number].errback(OSError(code, os.strerror(code)))
+                self.health.ready()
+        words = "The disk does not work yet: "
+        self.assertEqual(
+            [words + "Input/output error", words + "No space left on device"],
+            [event["log_format"].format(**event) for event in logs if event["log_level"].name == "warn"],
+        )
+
     def test_log(self) -> None:
         """The log has one line when it begins and one when it ends."""
         with capturedLogs() as logs:

@@ -477,6 +477,36 @@ class GiveUpTests(DirectoryTestCase):
         self.check({"CT.1.2.3": HEADER + OTHER})
 
 
+class PlaceTests(DirectoryTestCase):
+    """A directory that is not any more where the server was told to store."""
+
+    def test_moved(self) -> None:
+        """While it is elsewhere nothing is stored, in it or in what stands in its place; back again, all is well."""
+        storage = self.storage()
+        elsewhere = self.path.with_name("elsewhere")
+        outcomes = [store(storage, DATA_SET, "1.2.4")]
+        self.path.rename(elsewhere)
+        outcomes += [store(storage, DATA_SET) for _ in range(2)]
+        self.path.mkdir()
+        outcomes += [store(storage, DATA_SET), storage.ready()]
+        self.assertEqual([], os.listdir(self.path))
+        self.path.rmdir()
+        elsewhere.rename(self.path)
+        outcomes += [storage.ready(), store(storage, DATA_SET)]
+        self.assertEqual(["CT.1.2.4", 0x0110, 0x0110, 0x0110, False, True, "CT.1.2.3"], outcomes)
+        self.check({"CT.1.2.4": file_header(request("1.2.4")) + DATA_SET, "CT.1.2.3": WHOLE})
+
+    def test_cannot_be_asked(self) -> None:
+        """A disk that cannot even say where it is fails the instance as any other call of it does."""
+
+        class Stale(Disk):
+            def is_at(self, path: str, directory: int) -> bool:
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+        self.assertEqual(0x0110, store(self.storage(Stale()), DATA_SET))
+        self.check({})
+
+
 class MistakeTests(DirectoryTestCase):
     def test_mistake(self) -> None:
         """An error that is none of the disk's fails the instance as what it is, and leaves nothing behind."""
