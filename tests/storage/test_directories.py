@@ -78,6 +78,13 @@ class StartTests(StartTestCase):
         self.storage()
         self.check({})
 
+    def test_others_kept_out(self) -> None:
+        """A directory for what is incoming that was here before lets nobody else in from now on."""
+        self.incoming.mkdir()
+        self.incoming.chmod(0o777)
+        self.storage()
+        self.assertEqual(0o700, self.incoming.stat().st_mode & 0o777)
+
     def test_removed(self) -> None:
         """A directory that vanishes before the start is complained about."""
         storage = DirectoryStorage(str(self.path), AtOnce())
