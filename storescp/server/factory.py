@@ -57,8 +57,8 @@ class StorageSCPFactory(Factory):
         self._shutdown: list[Deferred[bool]] = []
 
     def startFactory(self) -> None:
-        if self._stopping:
-            raise CannotStart("the storage is still stopping")
+        if self._stopping or self._shutdown:
+            raise CannotStart("it is still stopping")
         if not self._started:
             self._storage.start()
             self._started = self._in_order = True

@@ -62,9 +62,13 @@ class Directories:
                 self.disk.close(descriptor)
 
     def check_place(self) -> None:
-        """Raise OSError where the output directory was moved, unmounted or mounted over: nobody would look there."""
-        if not self.disk.is_at(self.path, self.root):
-            raise OSError(errno.ESTALE, f"{self.path} is not the directory any more that this server has opened")
+        """Raise OSError where a directory was moved, unmounted or mounted over.
+
+        Nobody would look for an instance there, and the lock would keep nobody off what stands in its place.
+        """
+        for path, directory in ((self.path, self.root), (f"{self.path}/{INCOMING}", self.incoming)):
+            if not self.disk.is_at(path, directory):
+                raise OSError(errno.ESTALE, f"{path} is not the directory any more that this server has opened")
 
     def sync_root(self) -> None:
         """Make the names in the output directory durable, if the rules say so."""

@@ -45,6 +45,7 @@ class DirectorySink:
     _names: NameLocks
     _backlog_of_all: Backlog
     _health: Health
+    _begun: Callable[[], None]
     _ended: Callable[[], None]
     _batch: list[bytes | memoryview] = attrs.field(init=False, factory=list)
     _batched: int = attrs.field(init=False, default=0)  # bytes of memory that the batch costs
@@ -67,11 +68,14 @@ class DirectorySink:
         published.addCallbacks(self._published, self._not_published)
         published.addBoth(self._end)
         published.chainDeferred(finished)
-        return finished.addErrback(self._given_up)
+        return finished.addErrback(self._given_up).addErrback(self._drop)
 
     def abort(self) -> None:
         self._batch = []
         self._file.give_up()
+        self._discard()
+
+    def _discard(self) -> None:
         self._run(self._file.discard).addErrback(self._failed).addBoth(self._end)
 
     def _end(self, result: _T) -> _T:
@@ -103,6 +107,12 @@ class DirectorySink:
             self._file.give_up()
         return failure
 
+    def _drop(self, failure: Failure) -> Failure:
+        if self._late:  # the name, for which the rest of the work may wait, can be in use for long
+            self._begun()
+            self._discard()
+        return failure
+
     def _published(self, name: str) -> str:
         self._health.succeeded()
         if self._file.replaced:
@@ -114,7 +124,8 @@ class DirectorySink:
     def _not_published(self, failure: Failure) -> Failure:
         if not isinstance(failure.value, OSError):
             return failure
-        self._health.failed()
+        if not self._late:
+            self._health.failed()
         raise StoreFailure.from_os_error(failure.value) from failure.value
 
     def _failed(self, failure: Failure) -> None:
@@ -155,6 +166,7 @@ class DirectoryStorage:
         if self._directories is not None:
             raise CannotStart(f"output directory {self._path}: this storage is started already, by another factory")
         self._directories = Directories.open(self._path, self._disk, self._rules)
+        self._health = Health(self._probe)
         self._workers.start()
 
     def stop(self) -> "Deferred[None]":
@@ -182,17 +194,22 @@ class DirectoryStorage:
             raise RuntimeError("the storage is not started")
         name = file_name(request.sop_class_uid, request.sop_instance_uid)
         file = IncomingFile(self._directories, request, name)
-        self._under_way += 1
-        return DirectorySink(name, file, self._workers, self._names, self._backlog, self._health, self._ended)
+        self._begun()
+        return DirectorySink(
+            name, file, self._workers, self._names, self._backlog, self._health, self._begun, self._ended
+        )
 
     def _probe(self) -> "Deferred[None]":
         assert self._directories is not None
-        self._under_way += 1
+        self._begun()
         return self._workers.run(probe, self._directories).addBoth(self._probed)
 
     def _probed(self, result: _T) -> _T:
         self._ended()
         return result
+
+    def _begun(self) -> None:
+        self._under_way += 1
 
     def _ended(self) -> None:
         self._under_way -= 1

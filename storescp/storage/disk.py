@@ -34,11 +34,13 @@ class Disk:
         return descriptor
 
     def is_at(self, path: str, directory: int) -> bool:
-        """Whether the directory is, still, the one of this path."""
+        """Whether the directory is, still, the one of this path; so it is for who may not ask."""
         try:
             return os.path.samestat(os.stat(path), os.fstat(directory))
         except FileNotFoundError:
             return False
+        except PermissionError:  # as after a change of the user
+            return True
 
     def make_private(self, descriptor: int, directory: int) -> None:
         """Keep all but the owner of `directory` out of what was made in it."""

@@ -213,7 +213,7 @@ class IncomingFile:
 
     def _names_beside(self) -> Iterator[str]:
         with self._opened(self._temporary, self._directories.incoming) as own:
-            digits = digest(self._disk, own)
+            digits = digest(self._disk, own, self._raise_failure)
         for start in range(0, len(digits), 8):
             yield duplicate_name(self._name, digits[start:])
 
@@ -222,7 +222,7 @@ class IncomingFile:
         try:
             with self._opened(name, self._directories.root) as other:
                 with self._opened(self._temporary, self._directories.incoming) as own:
-                    if not same_instance(self._disk, own, other):
+                    if not same_instance(self._disk, own, other, self._raise_failure):
                         return False
                 if self._rules.syncs_files:
                     self._disk.fsync(other)

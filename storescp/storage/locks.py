@@ -23,6 +23,6 @@ class NameLocks:
         return lock.run(work, *args, **kwargs).addBoth(self._forget, name, lock)
 
     def _forget(self, result: _T, name: str, lock: DeferredLock) -> _T:
-        if not lock.locked:
-            self._locks.pop(name, None)
+        if not lock.locked and self._locks.get(name) is lock:
+            del self._locks[name]
         return result

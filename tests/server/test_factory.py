@@ -318,6 +318,17 @@ class ShutdownTests(FactoryTestCase):
         self.scp.doStart()
         self.assertTrue(self.successResultOf(self.shutdown()))
 
+    def test_started_meanwhile(self) -> None:
+        """Who listens again while an instance is still under way is refused, and may when that has ended."""
+        peer = self.connect(ASSOCIATE_RQ + STORE)
+        stopped = self.shutdown()
+        self.assertRaises(CannotStart, self.scp.doStart)
+        self.finished.callback(None)
+        peer.disconnect()
+        self.assertTrue(self.successResultOf(stopped))
+        self.scp.doStart()
+        self.scp.doStop()
+
     def test_twice(self) -> None:
         """To ask twice is no mistake: all are told when it is over, and whether something was cut off."""
         peer = self.connect(ASSOCIATE_RQ + STORE_COMMAND)

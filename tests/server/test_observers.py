@@ -146,9 +146,9 @@ class EventTests(ServerTestCase):
         self.observer.events.clear()
         factory.doStop()
         factory.shutdown()
-        factory.doStart()
         connection.connectionLost()
         scu.disconnect()
+        factory.doStart()
         self.assertEqual(
             {
                 ("association_aborted", AAbort(0, 0), "this server stops"),

@@ -81,6 +81,16 @@ class DiskTests(SynchronousTestCase):
         self.disk.is_writable(self.root)
         self.assertEqual([(".", os.W_OK | os.X_OK, self.root)], asked)
 
+    def test_may_not_ask(self) -> None:
+        """Who may not look at a path, as after a change of the user, is not told that something else is there."""
+
+        def forbidden(path: str) -> os.stat_result:
+            raise PermissionError
+
+        self.assertEqual([True, False], [self.disk.is_at(str(each), self.root) for each in (self.path, "missing")])
+        self.patch(os, "stat", forbidden)
+        self.assertEqual(True, self.disk.is_at(str(self.path), self.root))
+
     def test_open_fails(self) -> None:
         """A file that is opened and then cannot be looked at is closed."""
 

@@ -439,6 +439,42 @@ class GiveUpTests(DirectoryTestCase):
         files = [self.given_up_in(nth, NoLinksDisk()) for nth in range(1, 12)]
         self.assertEqual([{}] * 5 + [{"CT.1.2.3": WHOLE}] * 6, files)
 
+    def test_waits_for_its_name(self) -> None:
+        """The temporary file of an instance that was given up is removed though another of its name hangs."""
+        hanging = self.started.open(request()).finish()
+        kept, self.workers.queue = self.workers.queue, []
+        sink = self.started.open(request())
+        sink.write(memoryview(bytes(256 * KIB)))
+        finished = sink.finish()
+        self.workers.work()
+        self.assertEqual(1, len(temporary(self.path)))
+        finished.cancel()
+        self.workers.work()
+        self.failureResultOf(finished, CancelledError)
+        self.assertEqual([], temporary(self.path))
+        self.workers.queue = kept
+        self.workers.work()
+        self.assertEqual("CT.1.2.3", result(hanging))
+        self.check({"CT.1.2.3": HEADER})
+
+    def test_comparison_ends(self) -> None:
+        """An instance that is given up is not compared to its end."""
+        DirectoryTestCase.setUp(self)
+        disk = FaultyDisk()
+        storage = self.storage(disk, self.workers)
+        data = bytes(3 * MIB)
+        (self.path / "CT.1.2.3").write_bytes(HEADER + data)
+        sink = storage.open(request())
+        for start in range(0, len(data), MIB):
+            sink.write(memoryview(data)[start : start + MIB])
+        self.workers.work()
+        finished = sink.finish()
+        disk.meanwhile(ONE_STORE.index("link") + 10, finished.cancel)  # a while after the looks at both headers
+        self.workers.work()
+        self.failureResultOf(finished, CancelledError)
+        self.assertLess(disk.calls.count("read"), 9)  # of ten to the end
+        self.check({"CT.1.2.3": HEADER + data})
+
     def test_while_compared(self) -> None:
         """An instance that is given up while it is compared with another content takes no name and replaces nothing."""
         for on_duplicate in ("keep", "overwrite"):
@@ -495,6 +531,14 @@ class PlaceTests(DirectoryTestCase):
         outcomes += [storage.ready(), store(storage, DATA_SET)]
         self.assertEqual(["CT.1.2.4", 0x0110, 0x0110, 0x0110, False, True, "CT.1.2.3"], outcomes)
         self.check({"CT.1.2.4": file_header(request("1.2.4")) + DATA_SET, "CT.1.2.3": WHOLE})
+
+    def test_incoming_moved(self) -> None:
+        """Nor is anything stored while another directory, without our lock, stands in the place of .incoming."""
+        storage = self.storage()
+        (self.path / ".incoming").rename(self.path / "elsewhere")
+        (self.path / ".incoming").mkdir()
+        self.assertEqual(0x0110, store(storage, DATA_SET))
+        self.check({"elsewhere": None})
 
     def test_cannot_be_asked(self) -> None:
         """A disk that cannot even say where it is fails the instance as any other call of it does."""

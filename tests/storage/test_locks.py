@@ -45,6 +45,16 @@ class NameLocksTests(SynchronousTestCase):
         self.failureResultOf(ran, ZeroDivisionError)
         self.assertEqual(["first", "second"], self.begun)
 
+    def test_taken_at_once(self) -> None:
+        """A name that is taken while another run of it ends is not forgotten with that."""
+        first, ran = self.run_in("a", "first")
+        second, ran_second = self.run_in("a", "second")
+        second.callback("done")
+        ran_second.addCallback(lambda _: self.run_in("a", "third"))
+        first.callback("done")
+        self.run_in("a", "fourth")
+        self.assertEqual((["first", "second", "third"], "done"), (self.begun, self.successResultOf(ran)))
+
     def test_forgotten(self) -> None:
         """A name that nobody uses any more costs nothing."""
         for _ in range(2):
