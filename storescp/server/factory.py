@@ -45,8 +45,6 @@ class StorageSCPFactory(Factory):
             storage_timeout=config.storage_timeout,
         )
         self._limits = Limits.from_config(config)
-        self._storage = storage
-        self._clock = reactor
         self._grace = Timer(reactor, config.grace, self._grace_expired)
         self._deadline = Timer(reactor, STORAGE_STOP, self._deadline_expired)
         self._acceptors: set[Acceptor] = set()
@@ -60,7 +58,7 @@ class StorageSCPFactory(Factory):
         if self._stopping or self._shutdown:
             raise CannotStart("it is still stopping")
         if not self._started:
-            self._storage.start()
+            self._service.storage.start()
             self._started = self._in_order = True
         self._listening = True
 
@@ -71,7 +69,7 @@ class StorageSCPFactory(Factory):
     def buildProtocol(self, addr: IAddress | None) -> ULProtocol:
         acceptor = Acceptor(self._service, self._ended)
         self._acceptors.add(acceptor)
-        protocol = ULProtocol(acceptor, self._clock, self._limits)
+        protocol = ULProtocol(acceptor, self._service.clock, self._limits)
         protocol.factory = self
         return protocol
 
@@ -109,7 +107,7 @@ class StorageSCPFactory(Factory):
         self._grace.stop()
         if self._started:
             self._started, self._stopping = False, True
-            maybeDeferred(self._storage.stop).addErrback(self._failed).addCallback(self._stopped)
+            maybeDeferred(self._service.storage.stop).addErrback(self._failed).addCallback(self._stopped)
         elif not self._stopping:
             self._tell()
         if self._stopping and self._shutdown:

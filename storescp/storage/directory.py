@@ -46,7 +46,7 @@ class DirectorySink:
     _backlog_of_all: Backlog
     _health: Health
     _begun: Callable[[], None]
-    _ended: Callable[[], None]
+    _ended: Callable[[Any], Any]  # passes its argument on
     _batch: list[bytes | memoryview] = attrs.field(init=False, factory=list)
     _batched: int = attrs.field(init=False, default=0)  # bytes of memory that the batch costs
     _size: int = attrs.field(init=False, default=0)  # bytes of the data set so far
@@ -66,7 +66,7 @@ class DirectorySink:
         finished: Deferred[str] = Deferred()
         published = self._names.run(self.name, self._run, self._file.write_and_publish, batch, self._size)
         published.addCallbacks(self._published, self._not_published)
-        published.addBoth(self._end)
+        published.addBoth(self._ended)
         published.chainDeferred(finished)
         return finished.addErrback(self._given_up).addErrback(self._drop)
 
@@ -76,11 +76,7 @@ class DirectorySink:
         self._discard()
 
     def _discard(self) -> None:
-        self._run(self._file.discard).addErrback(self._failed).addBoth(self._end)
-
-    def _end(self, result: _T) -> _T:
-        self._ended()
-        return result
+        self._run(self._file.discard).addErrback(self._failed).addBoth(self._ended)
 
     def _flush(self) -> "Deferred[None] | None":
         batch, cost = self._batch, self._batched
@@ -202,15 +198,12 @@ class DirectoryStorage:
     def _probe(self) -> "Deferred[None]":
         assert self._directories is not None
         self._begun()
-        return self._workers.run(probe, self._directories).addBoth(self._probed)
-
-    def _probed(self, result: _T) -> _T:
-        self._ended()
-        return result
+        return self._workers.run(probe, self._directories).addBoth(self._ended)
 
     def _begun(self) -> None:
         self._under_way += 1
 
-    def _ended(self) -> None:
+    def _ended(self, result: _T) -> _T:
         self._under_way -= 1
         self._stop_if_idle()
+        return result

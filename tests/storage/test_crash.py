@@ -9,10 +9,8 @@ from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from random import Random
-from typing import ParamSpec, TypeVar
 
 import attrs
-from twisted.internet.defer import Deferred, execute
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -39,10 +37,8 @@ from tests.storage.crash import (
     Synced,
     Write,
 )
+from tests.storage.disks import ByHand, FaultyDisk, visible
 from tests.ul import wire
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 # (0010,0020) LO "ID 1", and in the large one (7FE0,0010) OB, no sector of which looks like one that was lost.
 DATA_SET = wire("1000 2000", b"LO", "0400", b"ID 1")
@@ -56,35 +52,6 @@ DUPLICATE = f"{NAME}.dup-{sha256(_IDENTITY + OTHER).hexdigest()[:8]}"
 PROCESSING_FAILURE = 0x0110
 
 
-class Later:
-    """Workers whose work waits: an instance that is acknowledged before its work is done is seen to be."""
-
-    def __init__(self) -> None:
-        self._queue: list[Callable[[], object]] = []
-
-    def start(self) -> None:
-        pass
-
-    def stop(self) -> None:
-        pass
-
-    def run(self, work: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> "Deferred[_T]":
-        result: Deferred[_T] = Deferred()
-        self._queue.append(lambda: execute(work, *args, **kwargs).chainDeferred(result))
-        return result
-
-    def work(self) -> None:
-        while self._queue:
-            self._queue.pop(0)()
-
-
-class NoSyncs(Disk):
-    """The disk, but no test waits for it."""
-
-    def fsync(self, descriptor: int) -> None:
-        pass
-
-
 class Server:
     """A storage that is started when a test says so, and with which rules; and its senders."""
 
@@ -92,7 +59,7 @@ class Server:
         self.path = path
         self.disk = disk
         self.acknowledged: Callable[[Acknowledged], object] = lambda event: None
-        self._workers = Later()
+        self._workers = ByHand()
         self._storage: DirectoryStorage | None = None
 
     def start(self, durability: str = "full", on_duplicate: str = "keep") -> None:
@@ -420,7 +387,7 @@ class RestartTests(CrashTestCase):
         for name, scenario in SCENARIOS.items():
             data = scenario.whole[NAME][-1]
             for state in self.left(random, self.recorded(name)):
-                server = self.server(NoSyncs())
+                server = self.server(FaultyDisk())
                 state.make(server.path)
                 removed += len(state.files(INCOMING))
                 server.start()
@@ -431,10 +398,6 @@ class RestartTests(CrashTestCase):
                 self.assertEqual(files, visible(server.path))
                 server.stop()
         self.assertGreater(removed, 100)
-
-
-def visible(path: Path) -> dict[str, bytes]:
-    return {each.name: each.read_bytes() for each in path.iterdir() if each.name != INCOMING}
 
 
 class ModelTests(SynchronousTestCase):
