@@ -15,6 +15,7 @@ HEAD = 4096  # bytes looked at: the two come within the first few hundred
 
 _SOP_CLASS_UID = 0x00080016
 _SOP_INSTANCE_UID = 0x00080018
+_GROUP_2 = (b"\2\0", b"\0\2")  # of file meta information, in any order of bytes
 _LONG = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 
 
@@ -23,8 +24,13 @@ def check_identity(request: StoreRequest, head: bytes) -> None:
 
     `head` is the first `HEAD` bytes, or as many as there are. A data set that does not say what it is, or
     that says it in deflated form or after something that cannot be stepped over, is believed the command.
+    One that begins as a file does is refused with C000H: its own file would have two headers.
     """
-    if request.transfer_syntax in DEFLATED:
+    deflated = request.transfer_syntax in DEFLATED
+    # After a preamble, of which every byte may be used; or without one.
+    if head[128:134] == b"DICM\2\0" or (head[:2] in _GROUP_2 and not deflated):
+        raise StoreFailure("its data set begins as a file does, with a header", Status.CANNOT_UNDERSTAND)
+    if deflated:
         return
     for tag, value in _uids(head, request.transfer_syntax):
         what, wanted = (
@@ -34,7 +40,7 @@ def check_identity(request: StoreRequest, head: bytes) -> None:
         )
         if value not in ("", wanted):
             raise StoreFailure(
-                f"the {what} UID of the data set is {value}, of the command {wanted}",
+                f"the {what} UID of the data set is not that of the command",
                 Status.DATA_SET_DOES_NOT_MATCH_SOP_CLASS,
             )
 
