@@ -64,6 +64,9 @@ MAX_SECONDS = 86400 * 365  # longer than any connection; keeps sums of clock rea
 
 
 _MAX_BYTES: int = 2**63 - 1
+_bytes_or_none: Any = optional(_within(1, _MAX_BYTES))
+_MAX_KEPT = 16 * 1024 * 1024  # bytes of one thing that is kept in memory until it is whole
+_MAX_CONNECTIONS = 65535
 
 
 @attrs.frozen(kw_only=True)
@@ -92,3 +95,13 @@ class Config:
     min_free: int = attrs.field(default=0, validator=_within(0, _MAX_BYTES))
     storage_timeout: float | None = attrs.field(default=60, validator=_positive_or_none)
     grace: float = attrs.field(default=20, validator=_within(0, MAX_SECONDS))
+    # The limits; docs/limits.rst has their reasons.
+    max_associations: int = attrs.field(default=256, validator=_within(1, _MAX_CONNECTIONS))
+    max_associations_per_peer: int = attrs.field(default=64, validator=_within(1, _MAX_CONNECTIONS))
+    max_unassociated: int = attrs.field(default=64, validator=_within(1, _MAX_CONNECTIONS))
+    max_instance_size: int | None = attrs.field(default=8 * 1024**3, validator=_bytes_or_none)
+    max_associate_rq: int = attrs.field(default=256 * 1024, validator=_within(4096, _MAX_KEPT))
+    max_contexts: int = attrs.field(default=128, validator=_within(1, 128))
+    max_transfer_syntaxes: int = attrs.field(default=64, validator=_within(1, 65535))
+    max_user_items: int = attrs.field(default=512, validator=_within(1, 65535))
+    max_command_set: int = attrs.field(default=64 * 1024, validator=_within(4096, _MAX_KEPT))

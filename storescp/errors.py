@@ -29,35 +29,55 @@ class Status(IntEnum):
     CANNOT_UNDERSTAND = 0xC000
 
 
-class InvalidPDU(Exception):
+class Excess(str):
+    """A cause, in words, that is a limit of ours: `limit` is the attribute of `Config` that sets it."""
+
+    limit: str
+
+    def __new__(cls, limit: str, cause: str) -> "Excess":
+        self = super().__new__(cls, cause)
+        self.limit = limit
+        return self
+
+    def __reduce__(self) -> tuple[type["Excess"], tuple[str, str]]:  # so that it can be copied and pickled
+        return Excess, (self.limit, str(self))
+
+
+class _Fault(Exception):
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause  # in our words; an `Excess` where it is a limit
+
+
+class InvalidPDU(_Fault):
     """A PDU, or a part of one, that PS3.8 does not allow: answered with an A-ABORT of this `reason`."""
 
-    def __init__(self, message: str, reason: AbortReason = AbortReason.INVALID_PARAMETER_VALUE) -> None:
-        super().__init__(message)
+    def __init__(self, cause: str, reason: AbortReason = AbortReason.INVALID_PARAMETER_VALUE) -> None:
+        super().__init__(cause)
         self.reason = reason
 
 
-class InvalidMessage(Exception):
+class InvalidMessage(_Fault):
     """A DIMSE message so wrong that no response can be addressed: answered with an A-ABORT."""
 
 
-class InvalidCommand(Exception):
+class InvalidCommand(_Fault):
     """A request that can be answered but not performed: answered with a response of this `status`."""
 
-    def __init__(self, message: str, status: Status) -> None:
-        super().__init__(message)
+    def __init__(self, cause: str, status: Status) -> None:
+        super().__init__(cause)
         self.status = status
 
 
-class StoreFailure(Exception):
+class StoreFailure(_Fault):
     """An instance that is not stored: answered with a C-STORE response of this `status`.
 
-    `status` may be any failure of PS3.4 Table B.2-1, as an int. The message is for our log;
+    `status` may be any failure of PS3.4 Table B.2-1, as an int. The cause is for our log;
     the peer never sees it.
     """
 
-    def __init__(self, message: str, status: int = Status.PROCESSING_FAILURE) -> None:
-        super().__init__(message)
+    def __init__(self, cause: str, status: int = Status.PROCESSING_FAILURE) -> None:
+        super().__init__(cause)
         self.status = status
 
     @classmethod

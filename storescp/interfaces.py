@@ -69,8 +69,12 @@ class IInstanceSink(Interface):
         the association is aborted then, and nobody will hear of the instance.
         """
 
-    def abort() -> None:
-        """The data set will never be complete: forget it, leave nothing behind."""
+    def abort() -> "Deferred[Any] | None":
+        """The data set will never be complete: forget it, leave nothing behind.
+
+        Where that takes time, a Deferred that fires when it is done: until then it counts as an association of
+        the peer, so that nobody can send faster than it is forgotten.
+        """
 
 
 class IStorage(Interface):
@@ -90,7 +94,10 @@ class IStorage(Interface):
 
 
 class IAssociationObserver(Interface):
-    """Is told what happens. Calls come on the reactor's thread; one that raises is logged and harms nobody."""
+    """Is told what happens. Calls come on the reactor's thread; one that raises is logged and harms nobody.
+
+    A cause is in our words. It is an `Excess` where a limit of ours was reached, as is then that of a `StoreFailure`.
+    """
 
     def association_requested(association: Association, request: AAssociateRQ) -> None:
         """An A-ASSOCIATE-RQ has come."""
@@ -98,8 +105,8 @@ class IAssociationObserver(Interface):
     def association_accepted(association: Association, request: AAssociateRQ, answer: AAssociateAC) -> None:
         """It is answered with an A-ASSOCIATE-AC."""
 
-    def association_rejected(association: Association, answer: AAssociateRJ) -> None:
-        """It is answered with an A-ASSOCIATE-RJ."""
+    def association_rejected(association: Association, answer: AAssociateRJ, cause: str) -> None:
+        """It is answered with an A-ASSOCIATE-RJ; `cause` is empty where the answer says it all."""
 
     def message_received(association: Association, context: PresentationContext, command: Command) -> None:
         """A request has come; of a C-STORE only the command set, not yet the data set."""
@@ -137,7 +144,7 @@ class AssociationObserver:
 
     def association_accepted(self, association: Association, request: AAssociateRQ, answer: AAssociateAC) -> None: ...
 
-    def association_rejected(self, association: Association, answer: AAssociateRJ) -> None: ...
+    def association_rejected(self, association: Association, answer: AAssociateRJ, cause: str) -> None: ...
 
     def message_received(self, association: Association, context: PresentationContext, command: Command) -> None: ...
 

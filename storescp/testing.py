@@ -9,11 +9,12 @@
     assert scu.store("1.2.3", b"...").status == 0x0000
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.testing import StringTransport
 
+from storescp.config import Config
 from storescp.dimse.commands import (
     DATA_SET,
     NO_DATA_SET,
@@ -29,6 +30,7 @@ from storescp.dimse.commands import (
 from storescp.dimse.messages import MessageReader, encode_message
 from storescp.server.factory import StorageSCPFactory
 from storescp.server.protocol import Limits, ServiceUser, ULProtocol
+from storescp.server.turns import Turns
 from storescp.uids import APPLICATION_CONTEXT, EXPLICIT_LE, IMPLICIT_LE, VERIFICATION
 from storescp.ul.items import MaximumLength, PresentationContextRQ, UserInformation, UserItem
 from storescp.ul.machine import PAbort
@@ -40,7 +42,7 @@ CONTEXTS = (
     PresentationContextRQ(1, VERIFICATION, (IMPLICIT_LE,)),
     PresentationContextRQ(3, CT_IMAGE_STORAGE, (EXPLICIT_LE, IMPLICIT_LE)),
 )
-_LIMITS = Limits(acse_timeout=30, dimse_timeout=None, timeout=None, max_pdu=16384)
+_CONFIG = Config()
 _RESPONSES: dict[int, type[Command]] = {0x8030: CEchoRSP, 0x8001: CStoreRSP}
 
 
@@ -74,11 +76,11 @@ class SCU(ServiceUser):
         self.responses: list[Command] = []
         self.ended: AAbort | PAbort | None = None
         self.released = False
-        self._reader = MessageReader(self)
+        self._reader = MessageReader(self, _CONFIG.max_command_set)
         self._maximum_length = 0
         self.transport = StringTransport()
         self.scp_transport = StringTransport()
-        self.protocol = ULProtocol(self, clock, _LIMITS, request or associate_rq())
+        self.protocol = ULProtocol(self, clock, Limits.from_config(_CONFIG), Turns(clock), request or associate_rq())
         self.scp = factory.buildProtocol(None)
         self._connected = True
         self.scp.makeConnection(self.scp_transport)  # type: ignore[no-untyped-call]
@@ -162,8 +164,8 @@ class SCU(ServiceUser):
         if isinstance(answer, AAssociateAC):
             self._maximum_length = maximum_length(answer.user_information)
 
-    def data_indicated(self, body: memoryview) -> None:
-        self._reader.read(body)
+    def data_indicated(self, body: memoryview) -> Iterator[None]:
+        return self._reader.read(body)
 
     def command_received(self, context_id: int, elements: Elements, has_data_set: bool) -> None:
         kind = _RESPONSES.get(read_us(elements, 0x0100), OtherRSP)

@@ -50,6 +50,7 @@ class RecordingSink:
         self.finish_error: Exception | None = None
         self.abort_error: Exception | None = None
         self.finished: Deferred[Any] = succeed(None)
+        self.dropped: Deferred[Any] | None = None  # what abort returns
 
     def write(self, fragment: memoryview) -> "Deferred[Any] | None":
         if self.write_error:
@@ -64,10 +65,11 @@ class RecordingSink:
             raise self.finish_error
         return self.finished
 
-    def abort(self) -> None:
+    def abort(self) -> "Deferred[Any] | None":
         self.ends.append("abort")
         if self.abort_error:
             raise self.abort_error
+        return self.dropped
 
 
 @implementer(IStorage)

@@ -28,12 +28,32 @@ DEFAULTS = {
     "min_free": 0,
     "storage_timeout": 60,
     "grace": 20,
+    "max_associations": 256,
+    "max_associations_per_peer": 64,
+    "max_unassociated": 64,
+    "max_instance_size": 8589934592,
+    "max_associate_rq": 262144,
+    "max_contexts": 128,
+    "max_transfer_syntaxes": 64,
+    "max_user_items": 512,
+    "max_command_set": 65536,
 }
 
 YEAR = 31536000
 SECONDS = "must be more than 0 and at most 31536000 seconds, not "
 TITLE_LENGTH = "must have 1 to 16 characters, not "
 TITLE_TEXT = "must be printable ASCII without backslashes, and not blank: "
+
+LIMITS = {
+    "max_associations": (1, 65535),
+    "max_associations_per_peer": (1, 65535),
+    "max_unassociated": (1, 65535),
+    "max_associate_rq": (4096, 16777216),
+    "max_contexts": (1, 128),
+    "max_transfer_syntaxes": (1, 65535),
+    "max_user_items": (1, 65535),
+    "max_command_set": (4096, 16777216),
+}
 
 ALLOWED: dict[str, tuple[Any, ...]] = {
     "port": (None, 0, 1, 104, 65535),
@@ -49,6 +69,8 @@ ALLOWED: dict[str, tuple[Any, ...]] = {
     "min_free": (0, 1, 10**12, 2**63 - 1),
     "storage_timeout": (None, 1, 0.001, YEAR),
     "grace": (0, 0.001, YEAR),
+    "max_instance_size": (None, 1, 2**63 - 1),
+    **LIMITS,
 }
 
 REFUSED: dict[str, dict[Any, str]] = {
@@ -95,6 +117,14 @@ REFUSED: dict[str, dict[Any, str]] = {
         -1: "must be from 0 to 31536000, not -1",
         float("nan"): "must be from 0 to 31536000, not nan",
         YEAR + 1: "must be from 0 to 31536000, not 31536001",
+    },
+    "max_instance_size": {
+        0: "must be from 1 to 9223372036854775807, not 0",
+        2**63: "must be from 1 to 9223372036854775807, not 9223372036854775808",
+    },
+    **{
+        field: {value: f"must be from {low} to {high}, not {value}" for value in (-1, low - 1, high + 1)}
+        for field, (low, high) in LIMITS.items()
     },
     "prefer": {"jpeg": "must be one of uncompressed, little, big, implicit, not jpeg"},
 }

@@ -1,11 +1,13 @@
 # mypy: allow-untyped-calls
 """The errors and the codes they are answered with."""
 
+import copy
 import errno
+import pickle
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from storescp.errors import AbortReason, InvalidCommand, InvalidPDU, Status, StoreFailure
+from storescp.errors import AbortReason, Excess, InvalidCommand, InvalidMessage, InvalidPDU, Status, StoreFailure
 
 
 class CodeTests(SynchronousTestCase):
@@ -51,6 +53,39 @@ class CodeTests(SynchronousTestCase):
         """A failure to store is a processing failure where nothing else is said, or any status of PS3.4."""
         self.assertEqual(("no", 0x0110), (str(StoreFailure("no")), StoreFailure("no").status))
         self.assertEqual(0xA701, StoreFailure("no", 0xA701).status)
+
+
+class ExcessTests(SynchronousTestCase):
+    """A limit of ours as a cause."""
+
+    def test_words(self) -> None:
+        """It is text like any other cause, whoever reads it as that, and knows which limit it is."""
+        cause = Excess("max_contexts", "more than 128")
+        self.assertEqual(("more than 128", "no: more than 128", "max_contexts"), (cause, f"no: {cause}", cause.limit))
+        self.assertEqual({"more than 128": 1}, {cause: 1})
+
+    def test_carried(self) -> None:
+        """Every error of a peer hands its cause on as it was given, a limit as a limit, and reads as it does."""
+        cause = Excess("max_contexts", "more than 128")
+        errors = [
+            InvalidPDU(cause),
+            InvalidMessage(cause),
+            InvalidCommand(cause, Status.MISTYPED_ARGUMENT),
+            StoreFailure(cause),
+        ]
+        self.assertEqual(["more than 128"] * 4, [str(error) for error in errors])
+        self.assertEqual([True] * 4, [error.cause is cause for error in errors])
+
+    def test_copied(self) -> None:
+        """It can be copied and pickled, as text can."""
+        cause = Excess("max_contexts", "more than 128")
+        copies = [copy.copy(cause), copy.deepcopy(cause), pickle.loads(pickle.dumps(cause))]
+        self.assertEqual([("more than 128", "max_contexts")] * 3, [(each, each.limit) for each in copies])
+
+    def test_plain(self) -> None:
+        """A cause that is no limit is plain text; so is that of an error of the disk."""
+        errors = [InvalidPDU("no"), StoreFailure.from_os_error(OSError(errno.EIO, "no"))]
+        self.assertEqual([("no", str)] * 2, [(error.cause, type(error.cause)) for error in errors])
 
 
 class DiskTests(SynchronousTestCase):

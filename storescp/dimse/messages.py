@@ -1,14 +1,12 @@
 """Messages out of PDVs and into them, PS3.7 6.3 and PS3.8 Annex E."""
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from storescp.dimse.commands import NO_DATA_SET, Elements, read_elements, read_us
-from storescp.errors import InvalidMessage
+from storescp.errors import Excess, InvalidMessage
 from storescp.ul.negotiation import SMALLEST_MAXIMUM_LENGTH
 from storescp.ul.pdu import PDataTF
-
-# The largest command set is a C-STORE-RQ of some 300 bytes; a device with odd ideas gets room for them.
-LONGEST_COMMAND = 65536
 
 _COMMAND_DATA_SET_TYPE = 0x0800
 
@@ -29,8 +27,9 @@ class MessageReader:
     Of a message only the command set is kept; the fragments of its data set are passed on as they come.
     """
 
-    def __init__(self, receiver: MessageReceiver) -> None:
+    def __init__(self, receiver: MessageReceiver, longest_command: int) -> None:
         self._receiver = receiver
+        self._longest_command = longest_command  # bytes
         self._command = bytearray()
         self._context_id: int | None = None  # of the message that has begun
         self._in_data_set = False
@@ -40,8 +39,8 @@ class MessageReader:
         """Whether a message has begun and not ended."""
         return self._context_id is not None
 
-    def read(self, body: memoryview) -> None:
-        """Take the body of a P-DATA-TF.
+    def read(self, body: memoryview) -> Iterator[None]:
+        """Take the body of a P-DATA-TF, one PDV a step, as there may be many messages in it.
 
         Raises `InvalidPDU` for bad PDVs, `InvalidMessage` for fragments out of place and for a command
         set that cannot be read. What came before was passed on.
@@ -62,10 +61,12 @@ class MessageReader:
                     self._in_data_set = False
                     self._context_id = None
                 self._receiver.fragment_received(fragment, last)
+            if len(fragment) + PDataTF.OVERHEAD < len(body):  # it is not alone
+                yield
 
     def _read_command(self, context_id: int, fragment: memoryview, last: bool) -> None:
-        if len(self._command) + len(fragment) > LONGEST_COMMAND:
-            raise InvalidMessage(f"a command set of more than {LONGEST_COMMAND} bytes")
+        if len(self._command) + len(fragment) > self._longest_command:
+            raise InvalidMessage(Excess("max_command_set", f"a command set of more than {self._longest_command} bytes"))
         self._command += fragment
         if not last:
             return

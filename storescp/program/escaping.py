@@ -9,6 +9,16 @@ _ESCAPES = {
 }
 
 
+LONGEST = 2000  # characters of a line: a name may have 64 KiB
+_END = 500  # of them are the end, where what went wrong is said
+
+
 def escape(text: str) -> str:
     """`text`, which may hold a peer's, as one line that shows what it is and does nothing."""
     return text.translate(_ESCAPES)
+
+
+def shorten(text: str) -> str:
+    """`text` without its middle, where it is longer than `LONGEST`."""
+    left_out = len(text) - LONGEST
+    return f"{text[: LONGEST - _END]}[{left_out} more characters]{text[-_END:]}" if left_out > 0 else text

@@ -3,17 +3,21 @@
 Between the two is Twisted's log, so that under twistd its own observers show the same events.
 """
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import TextIO
+from weakref import WeakKeyDictionary
 
 from twisted.logger import ILogObserver, LogEvent, Logger, formatEvent
 from zope.interface import implementer
 
 from storescp.dimse.commands import CEchoRQ, Command, CStoreRQ, CStoreRSP, OtherRSP
-from storescp.errors import Status, StoreFailure
+from storescp.errors import Excess, Status, StoreFailure
 from storescp.interfaces import Association, AssociationObserver, PresentationContext, StoreRequest
 from storescp.program import dump
-from storescp.program.escaping import escape
+from storescp.program.escaping import escape, shorten
+from storescp.program.options import spelling
+from storescp.program.sparing import Sparing
 from storescp.uids import IMPLICIT_LE, VERSION
 from storescp.ul.machine import PAbort
 from storescp.ul.pdu import AAbort, AAssociateAC, AAssociateRJ, AAssociateRQ
@@ -26,6 +30,7 @@ _LEVELS = {
     "verbose": frozenset({"info", "warn", "error", "critical"}),
     "debug": frozenset({"debug", "info", "warn", "error", "critical"}),
 }
+LINES = 600  # a minute about the mistakes of one host
 _LETTERS = {"debug": "D", "info": "I", "warn": "W", "error": "E", "critical": "E"}
 
 
@@ -61,28 +66,47 @@ class TextObserver:
 
 
 class AssociationLog(AssociationObserver):
-    """Puts what happens to associations into the words of the log, as much as `verbosity` asks for."""
+    """Puts what happens to associations into the words of the log, as much as `verbosity` asks for.
 
-    def __init__(self, verbosity: str) -> None:
+    Where a limit is reached, that is said once a minute for each limit and host of a peer. Of all else that goes
+    wrong there are `LINES` a minute for each host, so that nobody fills the disk with words. `seconds` is the clock.
+    """
+
+    def __init__(self, verbosity: str, seconds: Callable[[], float] = time.monotonic) -> None:
         levels = _LEVELS[verbosity]
+        self._limits = Sparing(seconds, 1)
+        self._mistakes = Sparing(seconds, LINES)
+        # Of each association: the instance that ended amid its data set. Weak, as not all are told in order.
+        self._cut_off: WeakKeyDictionary[Association, str] = WeakKeyDictionary()
         self._debugging = "debug" in levels
         self._informing = "info" in levels
         self._failing = "error" in levels
 
     def _debug(self, lines: Iterable[str]) -> None:
-        _log.debug("{text}", text="\n".join(map(escape, lines)))
+        _log.debug("{text}", text="\n".join(map(_shown, lines)))
 
     def _info(self, text: str) -> None:
         if self._informing:
-            _log.info("{text}", text=escape(text))
+            _log.info("{text}", text=_shown(text))
 
-    def _warn(self, text: str) -> None:
-        if self._failing:
-            _log.warn("{text}", text=escape(text))
+    def _warn(self, peer: str, text: str, cause: str = "") -> None:
+        self._spared(_log.warn, peer, text, cause)
 
-    def _error(self, text: str) -> None:
-        if self._failing:
-            _log.error("{text}", text=escape(text))
+    def _error(self, peer: str, text: str, cause: str = "") -> None:
+        self._spared(_log.error, peer, text, cause)
+
+    def _spared(self, log: Callable[..., None], peer: str, text: str, cause: str) -> None:
+        """One line about `peer`, unless there were enough of the kind already."""
+        if not self._failing:
+            return
+        if isinstance(cause, Excess):
+            text = f"{text} ({spelling(cause.limit)})"
+            left_out = self._limits.left_out((cause.limit, _host(peer)))
+        else:
+            left_out = self._mistakes.left_out(_host(peer))
+        if left_out is not None:
+            more = f"; {left_out} more such lines were left out" if left_out else ""
+            log("{text}", text=_shown(text) + more)
 
     def started(self) -> None:
         """The program begins."""
@@ -95,7 +119,10 @@ class AssociationLog(AssociationObserver):
             self._debug(["Request Parameters:", *dump.associate_rq(request)])
 
     def association_accepted(self, association: Association, request: AAssociateRQ, answer: AAssociateAC) -> None:
+        self._cut_off[association] = ""
         self._info("Association Accepted")
+        if not self._informing:  # or a request of 128 contexts would cost as much again
+            return
         rejected = dump.rejected_contexts(request, answer)
         if not dump.accepts_storage(request, answer):  # then this is what the user must know
             for line in rejected:
@@ -105,8 +132,11 @@ class AssociationLog(AssociationObserver):
         if self._debugging:
             self._debug(["Accept Parameters:", *dump.associate_ac(answer)])
 
-    def association_rejected(self, association: Association, answer: AAssociateRJ) -> None:
+    def association_rejected(self, association: Association, answer: AAssociateRJ, cause: str) -> None:
         self._info(f"Association Rejected: {dump.rejection(answer)}")
+        if isinstance(cause, Excess):
+            who = f"{association.calling_ae_title} at {association.peer}"
+            self._warn(association.peer, f"An association of {who} is rejected: {cause}", cause)
 
     def message_received(self, association: Association, context: PresentationContext, command: Command) -> None:
         if self._debugging:
@@ -125,28 +155,48 @@ class AssociationLog(AssociationObserver):
             self._info(f"Storing DICOM file: {name}")
 
     def instance_refused(self, association: Association, request: StoreRequest, failure: StoreFailure) -> None:
-        self._error(
+        text = (
             f"Storing {request.sop_instance_uid} from {association.calling_ae_title} at {association.peer} failed: "
             f"{failure}; answered {dump.status(failure.status)}"
         )
+        self._error(association.peer, text, failure.cause)
 
     def instance_dropped(self, association: Association, request: StoreRequest, cause: str) -> None:
-        self._warn(f"{request.sop_instance_uid} from {association.calling_ae_title} was cut off: {cause}")
+        text = f"{request.sop_instance_uid} from {association.calling_ae_title} was cut off"
+        if association in self._cut_off:  # its end, which is the cause, comes next: one line is enough for both
+            self._cut_off[association] = text
+        else:
+            self._warn(association.peer, f"{text}: {cause}")
 
     def message_sent(self, association: Association, context: PresentationContext, command: Command) -> None:
         if isinstance(command, OtherRSP):
-            self._warn(f"A request of {association.calling_ae_title} was refused: {dump.status(command.status)}")
+            text = f"A request of {association.calling_ae_title} was refused: {dump.status(command.status)}"
+            self._warn(association.peer, text)
         # A C-STORE that succeeds says so by the lack of a further line, as it always did.
         if self._debugging and not (isinstance(command, CStoreRSP) and command.status == Status.SUCCESS):
             self._debug(dump.message("OUTGOING", context, command))
 
     def association_released(self, association: Association) -> None:
+        cut_off = self._cut_off.pop(association, "")
+        if cut_off:
+            self._warn(association.peer, f"{cut_off}: the peer released the association")
         self._info("Association Released")
 
     def association_aborted(self, association: Association, abort: AAbort | PAbort, cause: str) -> None:
-        self._error(f"Association Aborted: {cause}")
+        cut_off = self._cut_off.pop(association, "")
+        text = f"Association Aborted: {cause}; {cut_off}" if cut_off else f"Association Aborted: {cause}"
+        self._error(association.peer, text, cause)
         if self._debugging:
             self._debug(dump.abort(abort))
 
     def connection_refused(self, peer: str, cause: str) -> None:
-        self._warn(f"Connection from {peer} ended without an association: {cause}")
+        self._warn(peer, f"Connection from {peer} ended without an association: {cause}", cause)
+
+
+def _shown(text: str) -> str:
+    return escape(shorten(text))
+
+
+def _host(peer: str) -> str:
+    """Of an address as the log shows it, what all connections of a peer have in common."""
+    return peer.rpartition(":")[0] or peer

@@ -1,7 +1,7 @@
 """One table of options; the parser of both command lines is made from it, and a Config from what it parses."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import attrs
@@ -23,10 +23,17 @@ class Option:
     field: str
     help: str
     constant: Any = None
-    kind: type = str
+    kind: Callable[[str], Any] = str
     metavar: str | None = None
     repeated: bool = False
 
+
+def number(text: str) -> int | None:
+    """A number; 0 stands for none."""
+    return int(text) or None
+
+
+_DEFAULTS = Config()
 
 _LOGGING = "Logging"
 _TITLES = "Application Entity Titles"
@@ -35,7 +42,14 @@ _SYNTAXES = "Preferred Transfer Syntaxes"
 _ACCEPTED = "Accepted Presentation Contexts"
 _OUTPUT = "Output"
 _STORAGE = "Storage"
+_LIMITS = "Limits"
 _NETWORK = "Network"
+
+
+def _limit(flag: str, field: str, text: str, kind: Callable[[str], Any] = int) -> Option:
+    default = getattr(_DEFAULTS, field)
+    return Option(_LIMITS, (flag,), field, f"{text} (default: {default})", kind=kind, metavar="[n]umber")
+
 
 # The first five sections are the seed's, in its order; spellings are exact, there are no abbreviations.
 OPTIONS = (
@@ -177,6 +191,26 @@ OPTIONS = (
         kind=int,
         metavar="[s]econds",
     ),
+    _limit("--max-associations", "max_associations", "reject an association beyond so many"),
+    _limit(
+        "--max-associations-per-peer", "max_associations_per_peer", "reject an association of a host beyond so many"
+    ),
+    _limit(
+        "--max-unassociated",
+        "max_unassociated",
+        "connections without an association that may be open; beyond that the oldest are closed",
+    ),
+    _limit(
+        "--max-instance-size",
+        "max_instance_size",
+        "refuse an instance of more bytes with A700H, 0 for none",
+        number,
+    ),
+    _limit("--max-associate-rq", "max_associate_rq", "abort at an A-ASSOCIATE-RQ of more bytes"),
+    _limit("--max-contexts", "max_contexts", "abort at an A-ASSOCIATE-RQ of more presentation contexts"),
+    _limit("--max-transfer-syntaxes", "max_transfer_syntaxes", "abort at a context of more transfer syntaxes"),
+    _limit("--max-user-items", "max_user_items", "abort at User Information of more items"),
+    _limit("--max-command-set", "max_command_set", "abort at a command set of more bytes"),
     Option(
         _NETWORK,
         ("--listen",),
@@ -256,8 +290,12 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> Config:
 
 def usage_error(error: ConfigError) -> UsageError:
     """The same complaint in the words of the command line."""
-    spelling = next(("/".join(option.flags) for option in OPTIONS if option.field == error.field), error.field)
-    return UsageError(escape(f"argument {spelling}: {error.args[0]}"))
+    return UsageError(escape(f"argument {spelling(error.field)}: {error.args[0]}"))
+
+
+def spelling(field: str) -> str:
+    """How a command line spells what sets this attribute of `Config`."""
+    return next(("/".join(option.flags) for option in OPTIONS if option.field == field), field)
 
 
 def _refuse_abbreviations(arguments: Sequence[str]) -> None:

@@ -1,6 +1,8 @@
 """Acceptor: the service user of one association; it negotiates, stores, echoes and answers."""
 
-from collections.abc import Callable
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
@@ -10,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from storescp.config import Config
 from storescp.dimse.commands import (
     C_CANCEL_RQ,
     RESPONSE,
@@ -24,15 +27,24 @@ from storescp.dimse.commands import (
     read_us,
 )
 from storescp.dimse.messages import MessageReader, encode_message
-from storescp.errors import InvalidCommand, InvalidMessage, InvalidPDU, Status, StoreFailure
+from storescp.errors import Excess, InvalidCommand, InvalidMessage, InvalidPDU, Status, StoreFailure
 from storescp.interfaces import Association, IInstanceSink, IStorage, PresentationContext, StoreRequest
+from storescp.server.census import Census
 from storescp.server.observers import Observers
 from storescp.server.protocol import ServiceUser
 from storescp.server.timers import Timer
 from storescp.uids import VERIFICATION
 from storescp.ul.items import ImplementationClassUID, ImplementationVersionName, PresentationContextAC
 from storescp.ul.machine import PAbort, Sta
-from storescp.ul.negotiation import TEMPORARY_CONGESTION, WINDOW, Policy, maximum_length, negotiate, refusal
+from storescp.ul.negotiation import (
+    LOCAL_LIMIT_EXCEEDED,
+    TEMPORARY_CONGESTION,
+    WINDOW,
+    Policy,
+    maximum_length,
+    negotiate,
+    refusal,
+)
 from storescp.ul.pdu import AAbort, AAssociateAC, AAssociateRJ, AAssociateRQ, ae_title
 
 _log = Logger()
@@ -50,33 +62,39 @@ STOPS = "this server stops"
 class Service:
     """What the acceptors of one Storage SCP share."""
 
+    config: Config
     policy: Policy
     storage: IStorage
     observers: Observers
     clock: IReactorTime
-    storage_timeout: float | None  # seconds
+    census: Census
+    limits_reached: Counter[str]  # how often, by the attribute of `Config` that is the limit
 
 
 class Acceptor(ServiceUser):
     """Answers one peer. Told by its `provider` what comes in; tells `observers` what it makes of it."""
 
     def __init__(self, service: Service, ended: Callable[["Acceptor"], None]) -> None:
-        self._policy = service.policy
+        self._service = service
         self._storage = service.storage
         self._observers = service.observers
         self._ended = ended
-        self._reader = MessageReader(self)
+        self._reader = MessageReader(self, service.config.max_command_set)
         self._association: Association | None = None
         self._contexts: dict[int, PresentationContext] = {}
         self._maximum_length = 0
         self._open = False  # between A-ASSOCIATE-AC and whatever ends the association
+        self._seat: str | None = None  # what the census calls the peer, while this association has a place
+        self._lost = False  # the connection is
         self._sink: IInstanceSink | None = None  # of the data set being received
         self._request: StoreRequest | None = None  # what that is of
+        self._received = 0  # bytes of that data set
+        self._most = math.inf if service.config.max_instance_size is None else service.config.max_instance_size
         self._at_end: Callable[[], None] = _nothing  # what to do when the message is complete
         self._finishing = 0  # instances received and not yet answered
+        self._dropping = 0  # instances that the storage has not yet forgotten
         self._awaited: set[Deferred[Any]] = set()  # what the storage owes us
-        self._stall = Timer(service.clock, service.storage_timeout, self._stalled)
-        self._storage_timeout = service.storage_timeout
+        self._stall = Timer(service.clock, service.config.storage_timeout, self._stalled)
         self._release_indicated = False
         self._stopping = False
         self._cause = ""  # why it was given up
@@ -84,25 +102,44 @@ class Acceptor(ServiceUser):
 
     # PS3.8: the association
 
+    def connected(self) -> None:
+        self._service.census.join(self)
+
+    @property
+    def host(self) -> str:
+        return self.provider.host
+
+    def evict(self, cause: Excess) -> None:
+        """End the connection, which has no association, now: another needs its place."""
+        if self.provider.state is not Sta.Sta2:  # what has ended already ends without another word, but is counted
+            self._counted(cause)
+        self.provider.evict(cause)
+
     def refusal(self, request: AAssociateRQ) -> AAssociateRJ | None:
         answer = refusal(request)
         if answer is not None:
             self._requested(request)
-            self._observers.tell("association_rejected", self._association, answer)
+            self._observers.tell("association_rejected", self._association, answer, "")
         return answer
 
     def associate_indicated(self, request: AAssociateRQ) -> None:
         self._requested(request)
         if self.provider.state is not Sta.Sta3:  # an observer has ended it
             return
-        answer = negotiate(request, self._policy)
-        if isinstance(answer, AAssociateAC) and not self._storage.ready():
-            answer = TEMPORARY_CONGESTION
+        answer = negotiate(request, self._service.policy)
+        cause = ""
+        if isinstance(answer, AAssociateAC):
+            full = self._service.census.full(self.host)
+            if full is not None:
+                answer, cause = LOCAL_LIMIT_EXCEEDED, self._counted(full)
+            elif not self._storage.ready():
+                answer, cause = TEMPORARY_CONGESTION, "the storage does not work"
         if isinstance(answer, AAssociateRJ):
-            self._observers.tell("association_rejected", self._association, answer)
+            self._observers.tell("association_rejected", self._association, answer, cause)
         else:
             self._accept(request, answer)
-        self.provider.associate_response(answer)
+        if self.provider.state is Sta.Sta3:
+            self.provider.associate_response(answer)
 
     def _requested(self, request: AAssociateRQ) -> None:
         user = request.user_information
@@ -118,6 +155,9 @@ class Acceptor(ServiceUser):
 
     def _accept(self, request: AAssociateRQ, answer: AAssociateAC) -> None:
         self._open = True
+        self._seat = self.host
+        self._service.census.leave(self)
+        self._service.census.seat(self._seat)
         self._maximum_length = maximum_length(request.user_information)
         for proposed, context in zip(request.presentation_contexts, answer.presentation_contexts, strict=True):
             if context.result == PresentationContextAC.ACCEPTANCE:
@@ -132,6 +172,7 @@ class Acceptor(ServiceUser):
         self._drop_sink("the peer released the association")
         self._release_indicated = True
         self._release_if_done()
+        self._stop_if_idle()
 
     def _release_if_done(self) -> None:
         # A peer that releases before its last response still gets it: AR-7 comes before AR-4.
@@ -143,7 +184,18 @@ class Acceptor(ServiceUser):
     def aborted(self, abort: AAbort | PAbort, cause: str) -> None:
         self._open = False
         self._drop_sink(cause)
-        self._observers.tell("association_aborted", self._association, abort, cause)
+        self._observers.tell("association_aborted", self._association, abort, self._counted(cause))
+
+    def _unseat_if_done(self) -> None:
+        """Let another association have the place, once nothing of this one is left, neither here nor in the storage."""
+        if self._lost and self._seat is not None and not (self._finishing or self._dropping):
+            seat, self._seat = self._seat, None
+            self._service.census.unseat(seat)
+
+    def _counted(self, cause: str) -> str:
+        if isinstance(cause, Excess):
+            self._service.limits_reached[cause.limit] += 1
+        return cause
 
     @property
     def busy(self) -> bool:
@@ -165,10 +217,12 @@ class Acceptor(ServiceUser):
         self.provider.abort(STOPS)  # the second one does not wait for the peer to close
 
     def connection_refused(self, cause: str) -> None:
-        self._observers.tell("connection_refused", self.provider.peer, cause)
+        self._observers.tell("connection_refused", self.provider.peer, self._counted(cause))
 
     def connection_lost(self) -> None:
-        self._stall.stop()  # nobody waits any more
+        self._lost = True
+        self._service.census.leave(self)
+        self._unseat_if_done()
         self._ended(self)
 
     def _drop_sink(self, cause: str) -> None:
@@ -176,17 +230,25 @@ class Acceptor(ServiceUser):
         sink, self._sink = self._sink, None
         if sink is None:
             return
-        try:
-            sink.abort()
-        except Exception:
-            _log.failure("A sink failed at abort")
+        self._abort(sink)
         self._observers.tell("instance_dropped", self._association, self._request, cause)
+
+    def _abort(self, sink: IInstanceSink) -> "Deferred[Any]":
+        self._dropping += 1
+        return maybeDeferred(sink.abort).addErrback(self._not_dropped).addCallback(self._dropped)
+
+    def _not_dropped(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            _log.failure("A sink failed at abort", failure=failure)
+
+    def _dropped(self, _result: object) -> None:
+        self._dropping -= 1
+        self._unseat_if_done()
 
     # PS3.7: the messages
 
-    def data_indicated(self, body: memoryview) -> None:
-        self._reader.read(body)
-        self._stop_if_idle()
+    def data_indicated(self, body: memoryview) -> Iterator[None]:
+        return self._reader.read(body)
 
     @property
     def within_message(self) -> bool:
@@ -207,7 +269,7 @@ class Acceptor(ServiceUser):
         except InvalidCommand as error:
             self._at_end = partial(self._refuse, context, field, read_us(elements, _MESSAGE_ID), error.status)
         if not has_data_set:
-            self._at_end()
+            self._end()
 
     def _dispatch(self, context: PresentationContext, field: int, elements: Elements) -> None:
         """Begin the operation and set what ends it. Raises `InvalidCommand`."""
@@ -273,16 +335,41 @@ class Acceptor(ServiceUser):
         sink = self._storage.open(request)
         name = sink.name
         self._sink, self._request = sink, request
+        self._received = 0
         self._observers.tell("instance_opened", self._association, request, name)
 
     def fragment_received(self, fragment: memoryview, last: bool) -> None:
         if self._sink is not None:
-            room = self._sink.write(fragment)
-            if room is not None:
-                self.provider.hold()
-                self._await(room).addErrback(self._no_room).addBoth(self._resume)
+            self._received += len(fragment)
+            if self._received > self._most:
+                self._instance_too_large()
+            else:
+                self._write(self._sink, fragment)
         if last:
-            self._at_end()
+            self._end()
+
+    def _end(self) -> None:
+        """The message is complete."""
+        self._at_end()
+        self._stop_if_idle()
+
+    def _write(self, sink: IInstanceSink, fragment: memoryview) -> None:
+        room = sink.write(fragment)
+        if room is not None:
+            self.provider.hold()
+            self._await(room).addErrback(self._no_room).addBoth(self._resume)
+
+    def _instance_too_large(self) -> None:
+        sink, self._sink = self._sink, None
+        request = self._request
+        assert sink is not None
+        assert request is not None
+        cause = self._counted(Excess("max_instance_size", f"it has more than {self._most} bytes"))
+        error = StoreFailure(cause, Status.OUT_OF_RESOURCES)
+        self._observers.tell("instance_refused", self._association, request, error)
+        # The answer waits for the storage, or too large ones could come faster than it forgets them.
+        dropped = self._abort(sink).addCallback(lambda _: error.status)
+        self._at_end = partial(self._finished, self._contexts[request.context_id], request, dropped)
 
     def _no_room(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
@@ -294,20 +381,28 @@ class Acceptor(ServiceUser):
     def _finish(self, context: PresentationContext, request: StoreRequest) -> None:
         sink, self._sink = self._sink, None
         assert sink is not None
-        self._finished(context, request, maybeDeferred(sink.finish))
+        finished = maybeDeferred(sink.finish)
+        finished.addCallbacks(self._stored, self._not_stored, callbackArgs=(request,), errbackArgs=(request,))
+        self._finished(context, request, finished)
 
     def _finish_refused(self, context: PresentationContext, request: StoreRequest, error: Exception) -> None:
-        self._finished(context, request, fail(error))
+        refused: Deferred[Any] = fail(error)
+        self._finished(context, request, refused.addErrback(self._not_stored, request))
 
     def _finished(self, context: PresentationContext, request: StoreRequest, finished: "Deferred[Any]") -> None:
-        """Answer `request` when `finished` has fired; receive no more meanwhile, if enough is under way."""
+        """Answer `request` with what `finished` fires with; receive no more meanwhile, if enough is under way."""
         self._finishing += 1
         if self._finishing == WINDOW:
             self.provider.hold()
         self._await(finished)
-        finished.addCallbacks(self._stored, self._not_stored, callbackArgs=(request,), errbackArgs=(request,))
+        finished.addBoth(self._over)
         finished.addCallback(self._answer_store, context, request)
         finished.addErrback(self._failed)
+
+    def _over(self, result: _T) -> _T:
+        self._finishing -= 1
+        self._unseat_if_done()
+        return result
 
     def _stored(self, _result: object, request: StoreRequest) -> int:
         self._observers.tell("instance_stored", self._association, request)
@@ -325,7 +420,13 @@ class Acceptor(ServiceUser):
         return error.status
 
     def _answer_store(self, status: int, context: PresentationContext, request: StoreRequest) -> None:
-        self._finishing -= 1
+        self._respond_store(context, request, status)
+        self._release_if_done()
+        self._stop_if_idle()
+        if self._finishing == WINDOW - 1:
+            self.provider.resume()  # last: what it issues may end the association
+
+    def _respond_store(self, context: PresentationContext, request: StoreRequest, status: int) -> None:
         response = CStoreRSP(
             affected_sop_class_uid=request.sop_class_uid,
             message_id_being_responded_to=request.message_id,
@@ -333,10 +434,6 @@ class Acceptor(ServiceUser):
             affected_sop_instance_uid=request.sop_instance_uid,
         )
         self._respond(context, response)
-        self._release_if_done()
-        self._stop_if_idle()
-        if self._finishing == WINDOW - 1:
-            self.provider.resume()  # last: what it issues may end the association
 
     def _await(self, awaited: "Deferred[Any]") -> "Deferred[Any]":
         """Give the storage its time to fire `awaited`."""
@@ -353,7 +450,8 @@ class Acceptor(ServiceUser):
         return result
 
     def _stalled(self) -> None:
-        self._give_up(f"the storage has not answered for {self._storage_timeout:g} s (--storage-timeout)")
+        seconds = self._service.config.storage_timeout
+        self._give_up(f"the storage has not answered for {seconds:g} s (--storage-timeout)")
 
     def _give_up(self, cause: str) -> None:
         """Abort the association, and what the storage does for it."""

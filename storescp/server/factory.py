@@ -1,5 +1,6 @@
 """StorageSCPFactory: one Acceptor a connection, and an end to all of them."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -12,9 +13,11 @@ from storescp.config import Config
 from storescp.errors import CannotStart
 from storescp.interfaces import IAssociationObserver, IStorage
 from storescp.server.acceptor import Acceptor, Service
+from storescp.server.census import Census
 from storescp.server.observers import Observers
 from storescp.server.protocol import Limits, ULProtocol
 from storescp.server.timers import Timer
+from storescp.server.turns import Turns
 from storescp.ul.negotiation import Policy
 
 _log = Logger()
@@ -26,6 +29,7 @@ class StorageSCPFactory(Factory):
     """Makes the protocol of each connection to a Storage SCP; works on any stream endpoint.
 
     Starts `storage` with the first port and stops it after the last port and the last connection are gone.
+    `limits_reached` counts how often a limit was reached, by the attribute of `Config` that sets it.
     """
 
     noisy = False  # its comings and goings are the log's, not Twisted's, to tell
@@ -37,14 +41,18 @@ class StorageSCPFactory(Factory):
         reactor: IReactorTime,
         observers: Iterable[IAssociationObserver] = (),
     ) -> None:
+        self.limits_reached: Counter[str] = Counter()
         self._service = Service(
+            config=config,
             policy=Policy.from_config(config),
             storage=storage,
             observers=Observers(observers),
             clock=reactor,
-            storage_timeout=config.storage_timeout,
+            census=Census.from_config(config),
+            limits_reached=self.limits_reached,
         )
         self._limits = Limits.from_config(config)
+        self._turns = Turns(reactor)
         self._grace = Timer(reactor, config.grace, self._grace_expired)
         self._deadline = Timer(reactor, STORAGE_STOP, self._deadline_expired)
         self._acceptors: set[Acceptor] = set()
@@ -69,7 +77,7 @@ class StorageSCPFactory(Factory):
     def buildProtocol(self, addr: IAddress | None) -> ULProtocol:
         acceptor = Acceptor(self._service, self._ended)
         self._acceptors.add(acceptor)
-        protocol = ULProtocol(acceptor, self._service.clock, self._limits)
+        protocol = ULProtocol(acceptor, self._service.clock, self._limits, self._turns)
         protocol.factory = self
         return protocol
 

@@ -1,11 +1,14 @@
 """ULProtocol: the service provider of one connection, between a Twisted transport and the state machine."""
 
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import attrs
+from twisted.internet.error import ConnectionClosed
 from twisted.internet.interfaces import IAddress, IPushProducer, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
@@ -15,7 +18,9 @@ from zope.interface import implementer
 from storescp.config import Config
 from storescp.errors import AbortReason, InvalidMessage, InvalidPDU
 from storescp.server.timers import Timer
+from storescp.server.turns import TURN, Turns
 from storescp.ul.framing import Framer
+from storescp.ul.items import ParameterLimits
 from storescp.ul.machine import Evt, Machine, PAbort, Sta
 from storescp.ul.pdu import (
     AAbort,
@@ -29,34 +34,31 @@ from storescp.ul.pdu import (
 
 _log = Logger()
 
-# An A-ASSOCIATE-RQ of 128 contexts with 64 transfer syntaxes each is some 200 KB.
-LONGEST_ASSOCIATE = 256 * 1024
 CLOSING = 2.0  # seconds for a close in order, before the transport is aborted
 UNREAD = 30.0  # seconds for a peer to read what we have sent, before the transport is aborted
 
-_CONTROL: dict[int, tuple[Evt, str, Callable[[memoryview], Any]]] = {
-    AAssociateRQ.TYPE: (Evt.A_ASSOCIATE_RQ, "A-ASSOCIATE-RQ", AAssociateRQ.decode),
+_Control = tuple[Evt, str, Callable[[memoryview], Any]]
+
+_CONTROL: dict[int, _Control] = {
     AAssociateAC.TYPE: (Evt.A_ASSOCIATE_AC, "A-ASSOCIATE-AC", AAssociateAC.decode),
     AAssociateRJ.TYPE: (Evt.A_ASSOCIATE_RJ, "A-ASSOCIATE-RJ", AAssociateRJ.decode),
     AReleaseRQ.TYPE: (Evt.A_RELEASE_RQ, "A-RELEASE-RQ", AReleaseRQ.decode),
     AReleaseRP.TYPE: (Evt.A_RELEASE_RP, "A-RELEASE-RP", AReleaseRP.decode),
     AAbort.TYPE: (Evt.A_ABORT, "A-ABORT", AAbort.decode),
 }
-_LENGTHS = {
-    AAssociateRQ.TYPE: LONGEST_ASSOCIATE,
-    AAssociateAC.TYPE: LONGEST_ASSOCIATE,
-    AAssociateRJ.TYPE: 4,
-    AReleaseRQ.TYPE: 4,
-    AReleaseRP.TYPE: 4,
-    AAbort.TYPE: 4,
-}
+_LENGTHS = dict.fromkeys((AAssociateRJ.TYPE, AReleaseRQ.TYPE, AReleaseRP.TYPE, AAbort.TYPE), 4)
 _UNEXPECTED = "unexpected {} PDU"
+_DATA_TRANSFER = (Sta.Sta6, Sta.Sta7)  # the states in which P-DATA is indicated
+_OPENSSL_REASON = re.compile(r"'([^']+)'\)")
 
 
 class ServiceUser:
     """What a service provider issues to its user, PS3.8 7: one method an indication or confirmation."""
 
     provider: "ULProtocol"
+
+    def connected(self) -> None:
+        """There is a transport connection: the first call."""
 
     def refusal(self, request: AAssociateRQ) -> AAssociateRJ | None:
         """Why the service provider must not even indicate `request`, or None."""
@@ -66,8 +68,13 @@ class ServiceUser:
 
     def associate_confirmed(self, answer: AAssociateAC | AAssociateRJ) -> None: ...
 
-    def data_indicated(self, body: memoryview) -> None:
-        """The body of a P-DATA-TF. Raises `InvalidPDU` or `InvalidMessage` for what is wrong with it."""
+    def data_indicated(self, body: memoryview) -> Iterator[None]:
+        """The body of a P-DATA-TF, looked at one step after the other, the next one perhaps only later.
+
+        A step raises `InvalidPDU` or `InvalidMessage` for what is wrong with it. None comes after the
+        association has ended.
+        """
+        return iter(())
 
     @property
     def within_message(self) -> bool:
@@ -90,12 +97,14 @@ class ServiceUser:
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """Seconds a connection is given, None for any number, and the longest P-DATA-TF body it accepts."""
+    """Seconds a connection is given, None for any number, and what of a PDU it accepts, in bytes and in parameters."""
 
     acse_timeout: float
     dimse_timeout: float | None
     timeout: float | None
     max_pdu: int
+    max_associate: int
+    parameters: ParameterLimits
 
     @classmethod
     def from_config(cls, config: Config) -> "Limits":
@@ -104,7 +113,19 @@ class Limits:
             dimse_timeout=config.dimse_timeout,
             timeout=config.timeout,
             max_pdu=config.max_pdu,
+            max_associate=config.max_associate_rq,
+            parameters=ParameterLimits.from_config(config),
         )
+
+    @property
+    def lengths(self) -> dict[int, int]:
+        """The longest body of each type of PDU."""
+        return {
+            **_LENGTHS,
+            PDataTF.TYPE: self.max_pdu,
+            AAssociateRQ.TYPE: self.max_associate,
+            AAssociateAC.TYPE: self.max_associate,
+        }
 
 
 def describe(address: IAddress | None) -> str:
@@ -113,6 +134,15 @@ def describe(address: IAddress | None) -> str:
     if host is None:
         return os.fsdecode(getattr(address, "name", None) or "local")
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _failed(reason: Failure) -> str:
+    """Why a transport has failed otherwise than by an end of the connection: TLS has."""
+    text = reason.getErrorMessage()
+    if not reason.value.__class__.__module__.startswith("OpenSSL"):
+        return text
+    said = _OPENSSL_REASON.findall(text)  # it prints as a list of (library, function, reason)
+    return f"TLS failed: {said[-1] if said else text}"
 
 
 class ULProtocol(Protocol):
@@ -124,23 +154,37 @@ class ULProtocol(Protocol):
     """
 
     def __init__(
-        self, user: ServiceUser, clock: IReactorTime, limits: Limits, request: AAssociateRQ | None = None
+        self,
+        user: ServiceUser,
+        clock: IReactorTime,
+        limits: Limits,
+        turns: Turns,
+        request: AAssociateRQ | None = None,
     ) -> None:
         self._user = user
         user.provider = self
         self._limits = limits
         self._request = request
         self._machine = Machine(self, requestor=request is not None)
-        self._framer = Framer({**_LENGTHS, PDataTF.TYPE: limits.max_pdu})
+        self._framer = Framer(limits.lengths)
+        decode_request = partial(AAssociateRQ.decode, limits=limits.parameters)
+        self._control: dict[int, _Control] = {
+            **_CONTROL,
+            AAssociateRQ.TYPE: (Evt.A_ASSOCIATE_RQ, "A-ASSOCIATE-RQ", decode_request),
+        }
         self._artim = Timer(clock, limits.acse_timeout, self._artim_expired)
         self._silence = Timer(clock, limits.timeout, self._silence_expired)
         self._fragment = Timer(clock, limits.dimse_timeout, self._fragment_expired)
         self._unread = Timer(clock, UNREAD, self._unread_expired)
         self._closing = Timer(clock, CLOSING, self._abort_transport)
+        self._turns = turns
+        self._turn_ends = 0.0
         self._chunks: deque[bytes] = deque()  # received, and not yet cut into PDUs
         self._pdus: Iterator[tuple[int, memoryview]] = iter(())  # of the latest chunk
+        self._steps: Iterator[None] | None = None  # of the latest P-DATA-TF, while there may be more
         self._receiving = False
         self._connected = False  # and not closing
+        self._heard = False  # anything
         self._requested = False  # an association has been, whatever was the answer
         self._abort_sent = False
         self._holds = 0
@@ -157,6 +201,12 @@ class ULProtocol(Protocol):
         assert self.transport is not None
         return describe(self.transport.getPeer())
 
+    @property
+    def host(self) -> str:
+        """What of the address all connections of one peer have in common; empty for those of this machine's sockets."""
+        assert self.transport is not None
+        return getattr(self.transport.getPeer(), "host", "")
+
     # The protocol: what Twisted calls.
 
     def connectionMade(self) -> None:
@@ -170,10 +220,12 @@ class ULProtocol(Protocol):
         else:
             self._machine.process(Evt.A_ASSOCIATE_REQUEST, self._request)
             self._machine.process(Evt.TRANSPORT_CONFIRM, self._request)
+        self._user.connected()
 
     def dataReceived(self, data: bytes) -> None:
         if not self._holds and self.state is not Sta.Sta13:
             self._silence.start()
+        self._heard = True
         self._chunks.append(data)
         self._receive()
 
@@ -182,17 +234,11 @@ class ULProtocol(Protocol):
         if self._receiving:  # a `resume` from within: the loop below goes on by itself
             return
         self._receiving = True
+        self._turn_ends = self._turns.seconds() + TURN
         try:
-            while not self._holds:
-                pdu = next(self._pdus, None)
-                if pdu is None:
-                    if not self._chunks:
-                        break
-                    self._pdus = self._framer.feed(self._chunks.popleft())
-                elif pdu[0] == PDataTF.TYPE:
-                    self._machine.process(Evt.P_DATA_TF, pdu[1])
-                else:
-                    self._control_received(*pdu)
+            while not self._holds and self._receive_next():
+                if self._turns.seconds() > self._turn_ends:
+                    self._end_turn()
         except InvalidPDU as error:
             self._invalid_received(error)
         except Exception:
@@ -202,8 +248,46 @@ class ULProtocol(Protocol):
         finally:
             self._receiving = False
 
+    def _receive_next(self) -> bool:
+        """Issue the rest of a P-DATA-TF, or the next PDU. Whether there was anything."""
+        if self._steps is not None:
+            self._go_on(self._steps)
+            return True
+        pdu = next(self._pdus, None)
+        if pdu is None:
+            if not self._chunks:
+                return False
+            self._pdus = self._framer.feed(self._chunks.popleft())
+        elif pdu[0] == PDataTF.TYPE:
+            self._machine.process(Evt.P_DATA_TF, pdu[1])
+        else:
+            self._control_received(*pdu)
+        return True
+
+    def _go_on(self, steps: Iterator[None]) -> None:
+        """Let the user look at a P-DATA-TF, up to a `hold`, the end of this peer's turn, or that of the association."""
+        try:
+            while self.state in _DATA_TRANSFER and next(steps, self) is None:
+                if self._holds or self._turns.seconds() > self._turn_ends:
+                    self._steps = steps
+                    return
+        except InvalidPDU as error:
+            self._invalid_received(error)
+        except InvalidMessage as error:
+            self.abort(error.cause)
+        self._steps = None
+        if self._user.within_message and self.state in _DATA_TRANSFER and not self._holds:
+            self._fragment.start()
+        else:
+            self._fragment.stop()
+
+    def _end_turn(self) -> None:
+        if self._connected:
+            self.hold()
+            self._turns.wait(self.resume)
+
     def _control_received(self, pdu_type: int, body: memoryview) -> None:
-        event, name, decode = _CONTROL[pdu_type]
+        event, name, decode = self._control[pdu_type]
         try:
             pdu = decode(body)
         except InvalidPDU as error:
@@ -215,7 +299,7 @@ class ULProtocol(Protocol):
         self._cause = cause
 
     def _invalid_received(self, error: InvalidPDU) -> None:
-        self._cause = str(error)
+        self._cause = error.cause
         self._machine.process(Evt.INVALID_PDU, error)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -223,12 +307,21 @@ class ULProtocol(Protocol):
         self._framer.stop()
         self._cause = self._lost
         try:
+            if self.state is Sta.Sta2:
+                self._lost_unrequested(reason)
             if self.state is not Sta.Sta1:
                 self._machine.process(Evt.TRANSPORT_CLOSED)
         finally:
             for timer in (self._artim, self._silence, self._fragment, self._unread, self._closing):
                 timer.stop()
+            self._turns.leave(self.resume)
             self._user.connection_lost()
+
+    def _lost_unrequested(self, reason: Failure) -> None:
+        if not reason.check(ConnectionClosed):
+            self._end_unrequested(_failed(reason))
+        elif self._heard:  # of those that only look whether somebody listens there is nothing to tell
+            self._end_unrequested(self._lost)
 
     # The service: what the user requests and responds.
 
@@ -254,6 +347,12 @@ class ULProtocol(Protocol):
         elif self.state is not Sta.Sta1:
             self._machine.process(Evt.A_ABORT_REQUEST)
             self._user.aborted(AAbort(AAbort.SERVICE_USER, AbortReason.NOT_SPECIFIED), cause)
+
+    def evict(self, cause: str) -> None:
+        """Make room: end a connection without an association, now and whatever is still to be sent on it."""
+        if self.state in (Sta.Sta2, Sta.Sta13):
+            self.abort(cause)
+        self._abort_transport()
 
     def hold(self) -> None:
         """Issue no more of what is received, and receive no more, until `resume` was called as often."""
@@ -314,18 +413,7 @@ class ULProtocol(Protocol):
             self._user.aborted(primitive, self._cause)
 
     def issue_data(self, body: memoryview) -> None:
-        try:
-            self._user.data_indicated(body)
-        except InvalidPDU as error:
-            self._invalid_received(error)
-            return
-        except InvalidMessage as error:
-            self.abort(str(error))
-            return
-        if self._user.within_message and not self._holds:
-            self._fragment.start()
-        else:
-            self._fragment.stop()
+        self._go_on(self._user.data_indicated(body))
 
     def start_artim(self) -> None:
         if self.state is Sta.Sta13:  # from now on nothing else is waited for

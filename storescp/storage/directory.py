@@ -70,13 +70,15 @@ class DirectorySink:
         published.chainDeferred(finished)
         return finished.addErrback(self._given_up).addErrback(self._drop)
 
-    def abort(self) -> None:
+    def abort(self) -> "Deferred[None]":
         self._batch = []
         self._file.give_up()
-        self._discard()
+        dropped: Deferred[None] = Deferred()
+        self._discard().chainDeferred(dropped)
+        return dropped.addErrback(self._given_up)
 
-    def _discard(self) -> None:
-        self._run(self._file.discard).addErrback(self._failed).addBoth(self._ended)
+    def _discard(self) -> "Deferred[None]":
+        return self._run(self._file.discard).addErrback(self._failed).addBoth(self._ended)
 
     def _flush(self) -> "Deferred[None] | None":
         batch, cost = self._batch, self._batched

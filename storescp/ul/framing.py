@@ -3,9 +3,23 @@
 import struct
 from collections.abc import Iterator, Mapping
 
-from storescp.errors import AbortReason, InvalidPDU
+from storescp.errors import AbortReason, Excess, InvalidPDU
+from storescp.ul.pdu import AAssociateAC, AAssociateRQ, PDataTF
 
 _HEADER = struct.Struct(">BxI")
+
+# Which attribute of `Config` limits a PDU; the others have a fixed length.
+_LIMITED_BY = {
+    AAssociateRQ.TYPE: "max_associate_rq",
+    AAssociateAC.TYPE: "max_associate_rq",
+    PDataTF.TYPE: "max_pdu",
+}
+# What else comes to an open port, by its first byte: a hint is worth more than a number.
+_OTHER_PROTOCOLS = {
+    0x0B: "HL7",
+    0x16: "TLS",
+    **dict.fromkeys(b"CDGHOPT", "HTTP"),  # of CONNECT, DELETE, GET, HEAD, OPTIONS, POST or PUT, TRACE
+}
 
 
 class Framer:
@@ -74,9 +88,21 @@ class Framer:
         limit = self._limits.get(pdu_type)
         if limit is None:
             self.stop()
-            raise InvalidPDU(f"PDU type {pdu_type:02X}H is unknown", AbortReason.UNRECOGNIZED_PDU)
+            raise _unknown(pdu_type)
         if length > limit:
             self.stop()
-            raise InvalidPDU(f"PDU of type {pdu_type:02X}H claims {length} bytes, more than {limit}")
+            raise _too_long(pdu_type, length, limit)
         self._type, self._length = pdu_type, length
         return rest
+
+
+def _unknown(pdu_type: int) -> InvalidPDU:
+    other = _OTHER_PROTOCOLS.get(pdu_type)
+    hint = f"; it may be {other}" if other else ""
+    return InvalidPDU(f"PDU type {pdu_type:02X}H is unknown{hint}", AbortReason.UNRECOGNIZED_PDU)
+
+
+def _too_long(pdu_type: int, length: int, most: int) -> InvalidPDU:
+    cause = f"PDU of type {pdu_type:02X}H claims {length} bytes, more than {most}"
+    limit = _LIMITED_BY.get(pdu_type)
+    return InvalidPDU(Excess(limit, cause) if limit else cause)

@@ -9,7 +9,8 @@ from typing import ClassVar, Protocol, TypeVar
 
 import attrs
 
-from storescp.errors import AbortReason, InvalidPDU
+from storescp.config import Config
+from storescp.errors import AbortReason, Excess, InvalidPDU
 
 _ITEM = struct.Struct(">BxH")
 _UINT16 = struct.Struct(">H")
@@ -26,15 +27,58 @@ def pack_item(item_type: int, body: bytes) -> bytes:
 
 def iter_items(view: memoryview) -> Iterator[tuple[int, memoryview]]:
     """(type, body) of each item in `view`, which must hold nothing else."""
-    while view:
-        if len(view) < _ITEM.size:
-            raise InvalidPDU(f"{len(view)} bytes are too few for an item")
-        item_type, length = _ITEM.unpack_from(view)
-        end = _ITEM.size + length
-        if end > len(view):
-            raise InvalidPDU(f"item {item_type:02X}H claims {length} bytes of {len(view) - _ITEM.size}")
-        yield item_type, view[_ITEM.size : end]
-        view = view[end:]
+    position, size = 0, len(view)
+    while position < size:
+        start = position + _ITEM.size
+        if start > size:
+            raise InvalidPDU(f"{size - position} bytes are too few for an item")
+        item_type, length = _ITEM.unpack_from(view, position)
+        position = start + length
+        if position > size:
+            raise InvalidPDU(f"item {item_type:02X}H claims {length} bytes of {size - start}")
+        yield item_type, view[start:position]
+
+
+@attrs.frozen(kw_only=True)
+class ParameterLimits:
+    """How many parameters of a kind an A-ASSOCIATE may have, None for any number. Unknown user items count too."""
+
+    contexts: int | None = None
+    transfer_syntaxes: int | None = None  # of each context
+    user_items: int | None = None
+
+    @classmethod
+    def from_config(cls, config: Config) -> "ParameterLimits":
+        return cls(
+            contexts=config.max_contexts,
+            transfer_syntaxes=config.max_transfer_syntaxes,
+            user_items=config.max_user_items,
+        )
+
+
+UNLIMITED = ParameterLimits()
+
+
+_COUNTED = {
+    "max_contexts": "presentation contexts in an A-ASSOCIATE",
+    "max_transfer_syntaxes": "transfer syntaxes in a presentation context",
+    "max_user_items": "items in User Information",
+}
+
+
+def limited(view: memoryview, counted: int | None, limit: str, most: int | None) -> Iterator[tuple[int, memoryview]]:
+    """`iter_items`, but no more than `most` of the type `counted`, None for any, and of the others `MOST_OTHERS`."""
+    count = others = 0
+    for item in iter_items(view):
+        if counted is None or item[0] == counted:
+            if count == most:
+                raise InvalidPDU(Excess(limit, f"more than {most} {_COUNTED[limit]}"))
+            count += 1
+        elif others == MOST_OTHERS and most is not None:
+            raise InvalidPDU(f"more than {MOST_OTHERS} items that are no {_COUNTED[limit]}")
+        else:
+            others += 1
+        yield item
 
 
 def text(view: memoryview) -> str:
@@ -72,6 +116,9 @@ def _exactly(view: memoryview, size: int, name: str) -> None:
         raise InvalidPDU(f"{name} has {len(view)} bytes, not {size}")
 
 
+MOST_OTHERS = 64  # items beside those that there may be many of: unknown ones are skipped, but that takes time, too
+MOST_RELATED = 64  # general SOP Classes of a Common Extended Negotiation; the standard knows of one or two
+
 ABSTRACT_SYNTAX = 0x30
 TRANSFER_SYNTAX = 0x40
 APPLICATION_CONTEXT = 0x10
@@ -98,13 +145,14 @@ class PresentationContextRQ:
         return pack_item(self.TYPE, bytes([self.context_id, 0, 0, 0]) + abstract + b"".join(syntaxes))
 
     @classmethod
-    def decode(cls, body: memoryview) -> "PresentationContextRQ":
+    def decode(cls, body: memoryview, limits: ParameterLimits = UNLIMITED) -> "PresentationContextRQ":
         if len(body) < 4:
             raise InvalidPDU(f"a presentation context of {len(body)} bytes is too short")
         _check_context_id(body[0])
         abstract = []
         transfer = []
-        for item_type, item in iter_items(body[4:]):
+        items = limited(body[4:], TRANSFER_SYNTAX, "max_transfer_syntaxes", limits.transfer_syntaxes)
+        for item_type, item in items:
             if item_type == ABSTRACT_SYNTAX:
                 abstract.append(uid(item))
             elif item_type == TRANSFER_SYNTAX:
@@ -273,8 +321,10 @@ class SOPClassCommonExtendedNegotiation:
         sop_class, rest = _split_field(body, "the SOP Class UID of a Common Extended Negotiation")
         service_class, rest = _split_field(rest, "the Service Class UID of a Common Extended Negotiation")
         related, _ = _split_field(rest, "the related classes of a Common Extended Negotiation")  # the rest is reserved
-        uids = []
+        uids: list[str] = []
         while related:
+            if len(uids) == MOST_RELATED:
+                raise InvalidPDU(f"more than {MOST_RELATED} related general SOP Classes")
             each, related = _split_field(related, "a related general SOP Class")
             uids.append(uid(each))
         return cls(uid(sop_class), uid(service_class), tuple(uids))
@@ -376,9 +426,9 @@ class UserInformation:
         return pack_item(self.TYPE, b"".join(item.encode() for item in self.items))
 
     @classmethod
-    def decode(cls, body: memoryview) -> "UserInformation":
-        """Unknown sub-items are skipped, as PS3.8 9.3.1 asks."""
-        known = ((_USER_ITEMS[kind], item) for kind, item in iter_items(body) if kind in _USER_ITEMS)
+    def decode(cls, body: memoryview, limits: ParameterLimits = UNLIMITED) -> "UserInformation":
+        items = limited(body, None, "max_user_items", limits.user_items)
+        known = ((_USER_ITEMS[kind], item) for kind, item in items if kind in _USER_ITEMS)
         information = cls(tuple(each.decode(item) for each, item in known))
         _check_once(information.items)
         return information

@@ -38,12 +38,13 @@ from storescp.ul.pdu import AAssociateAC, AAssociateRJ, AAssociateRQ, PDataTF, a
 PROTOCOL_VERSION = 1
 WINDOW = 1  # operations of one association under way at once
 
-# PS3.8 Table 9-21: (result, source, reason); permanent but for the last one.
+# PS3.8 Table 9-21: (result, source, reason); permanent but for the last two.
 NO_REASON_GIVEN = AAssociateRJ(1, 1, 1)
 APPLICATION_CONTEXT_NOT_SUPPORTED = AAssociateRJ(1, 1, 2)
 CALLED_AE_TITLE_NOT_RECOGNIZED = AAssociateRJ(1, 1, 7)
 PROTOCOL_VERSION_NOT_SUPPORTED = AAssociateRJ(1, 2, 2)
 TEMPORARY_CONGESTION = AAssociateRJ(2, 3, 1)
+LOCAL_LIMIT_EXCEEDED = AAssociateRJ(2, 3, 2)
 
 # A P-DATA-TF of ours must take a fragment of two bytes or more; no real device announces less than 4096.
 SMALLEST_MAXIMUM_LENGTH = PDataTF.OVERHEAD + 2

@@ -1,7 +1,8 @@
 """The seven PDUs, PS3.8 9.3. A body is what follows the six header bytes."""
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import ClassVar, TypeVar
 
 import attrs
@@ -9,10 +10,12 @@ import attrs
 from storescp.errors import AbortReason, InvalidPDU
 from storescp.ul.items import (
     APPLICATION_CONTEXT,
+    UNLIMITED,
+    ParameterLimits,
     PresentationContextAC,
     PresentationContextRQ,
     UserInformation,
-    iter_items,
+    limited,
     pack_item,
     pack_text,
     uid,
@@ -59,7 +62,7 @@ def _encode_associate(
 
 
 def _decode_associate(
-    body: memoryview, context_class: type[_C]
+    body: memoryview, context_type: int, decode_context: Callable[[memoryview], _C], limits: ParameterLimits
 ) -> tuple[int, str, str, bytes, str, tuple[_C, ...], UserInformation]:
     """The fields of an A-ASSOCIATE-RQ or -AC, in the order of their classes. Unknown items are skipped."""
     if len(body) < _ASSOCIATE.size:
@@ -68,13 +71,13 @@ def _decode_associate(
     names = []
     contexts = []
     users = []
-    for item_type, item in iter_items(body[_ASSOCIATE.size :]):
+    for item_type, item in limited(body[_ASSOCIATE.size :], context_type, "max_contexts", limits.contexts):
         if item_type == APPLICATION_CONTEXT:
             names.append(uid(item))
-        elif item_type == context_class.TYPE:
-            contexts.append(context_class.decode(item))
+        elif item_type == context_type:
+            contexts.append(decode_context(item))
         elif item_type == UserInformation.TYPE:
-            users.append(UserInformation.decode(item))
+            users.append(UserInformation.decode(item, limits))
     if len(names) > 1 or len(users) > 1:
         raise InvalidPDU("an item that stands once is repeated", AbortReason.UNEXPECTED_PARAMETER)
     if len({context.context_id for context in contexts}) != len(contexts):
@@ -108,8 +111,9 @@ class AAssociateRQ:
         return _encode_associate(self.TYPE, self, self.presentation_contexts)
 
     @classmethod
-    def decode(cls, body: memoryview) -> "AAssociateRQ":
-        return cls(*_decode_associate(body, PresentationContextRQ))
+    def decode(cls, body: memoryview, limits: ParameterLimits = UNLIMITED) -> "AAssociateRQ":
+        decode_context = partial(PresentationContextRQ.decode, limits=limits)
+        return cls(*_decode_associate(body, PresentationContextRQ.TYPE, decode_context, limits))
 
 
 @attrs.frozen
@@ -131,7 +135,7 @@ class AAssociateAC:
 
     @classmethod
     def decode(cls, body: memoryview) -> "AAssociateAC":
-        return cls(*_decode_associate(body, PresentationContextAC))
+        return cls(*_decode_associate(body, PresentationContextAC.TYPE, PresentationContextAC.decode, UNLIMITED))
 
 
 def _decode_four(body: memoryview, name: str) -> tuple[int, int, int]:

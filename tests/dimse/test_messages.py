@@ -61,12 +61,17 @@ PDV = tuple[int, int, bytes]
 class Recorder:
     """Writes down what a reader tells, and whether it was within a message at that moment."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest_command: int = 65536) -> None:
         self.told: list[Told] = []
         self.within: list[bool] = []
         self.elements: list[Elements] = []
         self.fragments: list[memoryview] = []
-        self.reader = MessageReader(self)
+        self.reader = MessageReader(self, longest_command)
+
+    def read(self, body: bytes) -> None:
+        """Let the reader read all of this P-DATA-TF."""
+        for _ in self.reader.read(memoryview(body)):
+            pass
 
     def command_received(self, context_id: int, elements: Elements, has_data_set: bool) -> None:
         values = {number: bytes(value) for number, value in elements.items()}
@@ -92,7 +97,7 @@ def read(*bodies: bytes) -> list[Told]:
     """What is told of one P-DATA-TF after the other."""
     recorder = Recorder()
     for body in bodies:
-        recorder.reader.read(memoryview(body))
+        recorder.read(body)
     return recorder.told
 
 
@@ -206,7 +211,7 @@ class ReadingTests(SynchronousTestCase):
         pdvs = pdvs_of(1, COMMAND, cut(ECHO, list(range(1, len(ECHO)))))
         for pdv in pdvs:
             self.assertEqual([], recorder.told)
-            recorder.reader.read(memoryview(body_of(pdv)))
+            recorder.read(body_of(pdv))
         self.assertEqual(68, len(pdvs))
         self.assertEqual([echo_told(1)], recorder.told)
 
@@ -240,14 +245,14 @@ class ReadingTests(SynchronousTestCase):
         """A fragment is a view into the P-DATA-TF it came in."""
         recorder = Recorder()
         body = body_of((1, LAST_COMMAND, STORE), (1, DATA, b"AB"), (1, LAST_DATA, b"C"))
-        recorder.reader.read(memoryview(body))
+        recorder.read(body)
         self.assertEqual([True, True], [fragment.obj is body for fragment in recorder.fragments])
 
     def test_elements_can_be_kept(self) -> None:
         """The elements of a command stay what they are while later messages are read."""
         recorder = Recorder()
         for body in (body_of((1, LAST_COMMAND, ECHO)), body_of((1, LAST_COMMAND, STORE), (1, LAST_DATA, b""))):
-            recorder.reader.read(memoryview(body))
+            recorder.read(body)
         kept = [{number: bytes(value) for number, value in elements.items()} for elements in recorder.elements]
         self.assertEqual([ECHO_ELEMENTS, STORE_ELEMENTS], kept)
 
@@ -282,7 +287,7 @@ class StateTests(SynchronousTestCase):
         ]
         states = []
         for pdv, _ in pdvs:
-            recorder.reader.read(memoryview(body_of(pdv)))
+            recorder.read(body_of(pdv))
             states.append(recorder.reader.within_message)
         self.assertEqual([expected for _, expected in pdvs], states)
 
@@ -290,8 +295,31 @@ class StateTests(SynchronousTestCase):
         """Who is told of the end of a message finds it ended."""
         recorder = Recorder()
         pdvs = [(1, LAST_COMMAND, ECHO), (1, LAST_COMMAND, STORE), (1, DATA, b"A"), (1, LAST_DATA, b"B")]
-        recorder.reader.read(memoryview(body_of(*pdvs)))
+        recorder.read(body_of(*pdvs))
         self.assertEqual([False, True, True, False], recorder.within)
+
+
+class StepTests(SynchronousTestCase):
+    """A P-DATA-TF of many messages need not be read at once."""
+
+    def test_steps(self) -> None:
+        """Each step reads one PDV and no more."""
+        recorder = Recorder()
+        body = body_of((1, LAST_COMMAND, ECHO), (3, LAST_COMMAND, STORE), (3, LAST_DATA, b"A"), (1, LAST_COMMAND, ECHO))
+        steps = recorder.reader.read(memoryview(body))
+        self.assertEqual([], recorder.told)
+        told = [list(recorder.told) for _ in steps]
+        every = [echo_told(1), store_told(3), ("fragment", b"A", True), echo_told(1)]
+        self.assertEqual([every[:1], every[:2], every[:3], every], told)
+
+    def test_mistake(self) -> None:
+        """A mistake is found when it is its turn, and ends the reading."""
+        recorder = Recorder()
+        steps = recorder.reader.read(memoryview(body_of((1, LAST_COMMAND, ECHO)) + wire("00000001 01")))
+        next(steps)
+        self.assertEqual([echo_told(1)], recorder.told)
+        self.assertRaises(InvalidPDU, next, steps)
+        self.assertRaises(StopIteration, next, steps)
 
 
 class RefusalTests(SynchronousTestCase):
@@ -300,7 +328,7 @@ class RefusalTests(SynchronousTestCase):
     def refused(self, *pdvs: PDV) -> tuple[list[Told], str]:
         """What was told before the InvalidMessage, and its text."""
         recorder = Recorder()
-        error = self.assertRaises(InvalidMessage, recorder.reader.read, memoryview(body_of(*pdvs)))
+        error = self.assertRaises(InvalidMessage, recorder.read, body_of(*pdvs))
         return recorder.told, str(error)
 
     def test_interleaved_commands(self) -> None:
@@ -366,16 +394,16 @@ class RefusalTests(SynchronousTestCase):
         good = body_of((1, LAST_COMMAND, ECHO))
         for bad in ("00", "0000000301", "00000003 01 03", "00000001 01 03", "00000000 01 03"):
             recorder = Recorder()
-            self.assertRaises(InvalidPDU, recorder.reader.read, memoryview(good + bytes.fromhex(bad)))
+            self.assertRaises(InvalidPDU, recorder.read, good + bytes.fromhex(bad))
             self.assertEqual([echo_told(1)], recorder.told, bad)
 
     def test_nothing_at_all(self) -> None:
         """A P-DATA-TF without a PDV is an invalid PDU."""
-        self.assertRaises(InvalidPDU, MessageReader(Recorder()).read, memoryview(b""))
+        self.assertRaises(InvalidPDU, Recorder().read, b"")
 
 
 class LimitTests(SynchronousTestCase):
-    """A command set has at most 64 KiB."""
+    """A command set has at most as many bytes as the reader is given, here 64 KiB."""
 
     # An unknown element of 65518 bytes, 65526 with its head, and the Command Data Set Type: 65536.
     LARGEST = wire("0000 0100 EEFF0000", b"x" * 65518, "0000 0008 02000000 0101")
@@ -393,28 +421,39 @@ class LimitTests(SynchronousTestCase):
             for fragments in ([], [self.LARGEST], [self.LARGEST[:30000], self.LARGEST[30000:]]):
                 recorder = Recorder()
                 for fragment in fragments:
-                    recorder.reader.read(memoryview(body_of((1, COMMAND, fragment))))
+                    recorder.read(body_of((1, COMMAND, fragment)))
                 rest = b"y" if fragments else self.LARGEST + b"y"
-                body = memoryview(body_of((1, control, rest)))
-                error = self.assertRaises(InvalidMessage, recorder.reader.read, body)
+                body = body_of((1, control, rest))
+                error = self.assertRaises(InvalidMessage, recorder.read, body)
                 self.assertEqual("a command set of more than 65536 bytes", str(error))
                 self.assertEqual([], recorder.told)
 
+    def test_other_limits(self) -> None:
+        """The limit is the one that is given; a command set that is over it, by a byte or by far, says which it is."""
+        for command in (ECHO, STORE, self.LARGEST):
+            recorder = Recorder(len(command))
+            recorder.read(body_of((1, LAST_COMMAND, command)))
+            self.assertEqual(["command"], [kind for kind, *_ in recorder.told])
+            for limit in (len(command) - 1, 8):
+                error = self.assertRaises(InvalidMessage, Recorder(limit).read, body_of((1, COMMAND, command)))
+                expected = (f"a command set of more than {limit} bytes", "max_command_set")
+                self.assertEqual(expected, (error.cause, getattr(error.cause, "limit", "")))
+
     def test_limit_is_of_one_command(self) -> None:
         """Command sets that have passed do not count."""
-        body = memoryview(body_of((1, LAST_COMMAND, self.LARGEST)))
+        body = body_of((1, LAST_COMMAND, self.LARGEST))
         recorder = Recorder()
         for _ in range(3):
-            recorder.reader.read(body)
+            recorder.read(body)
         self.assertEqual(["command"] * 3, [kind for kind, *_ in recorder.told])
 
     def test_data_sets_have_no_limit(self) -> None:
         """Of a data set nothing is kept, so its length has no limit here."""
         recorder = Recorder()
-        recorder.reader.read(memoryview(body_of((1, LAST_COMMAND, STORE))))
-        body = memoryview(body_of((1, DATA, bytes(100000))))
+        recorder.read(body_of((1, LAST_COMMAND, STORE)))
+        body = body_of((1, DATA, bytes(100000)))
         for _ in range(5):
-            recorder.reader.read(body)
+            recorder.read(body)
         self.assertEqual([100000] * 5, [len(fragment) for fragment in recorder.fragments])
 
 

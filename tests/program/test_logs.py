@@ -1,8 +1,11 @@
 """What is printed about associations: which lines, at which level, and nothing that a peer could forge."""
 
 import io
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import fail
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -11,11 +14,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from storescp.config import Config
 from storescp.dimse.commands import CStoreRQ, OtherRQ
-from storescp.errors import StoreFailure
+from storescp.errors import Excess, StoreFailure
 from storescp.interfaces import IStorage
-from storescp.program.escaping import escape
+from storescp.program import logs
+from storescp.program.escaping import escape, shorten
 from storescp.program.logs import AssociationLog, TextObserver
 from storescp.server.factory import StorageSCPFactory
+from storescp.server.protocol import ULProtocol
 from storescp.storage.directory import DirectoryStorage
 from storescp.storage.discard import DiscardStorage
 from storescp.storage.workers import AtOnce
@@ -76,7 +81,7 @@ class LogTestCase(SynchronousTestCase):
     def start(self, verbosity: str, storage: IStorage | None = None, **options: Any) -> None:
         self.clock = Clock()
         self.printed = Printed(self, verbosity)
-        self.log = AssociationLog(verbosity)
+        self.log = AssociationLog(verbosity, self.clock.seconds)
         storage = storage or DirectoryStorage(make_directory(self), AtOnce())
         self.factory = StorageSCPFactory(Config(**options), storage, self.clock, [self.log])
         self.factory.doStart()
@@ -406,15 +411,18 @@ class EventTests(LogTestCase):
         )
 
     def test_no_association(self) -> None:
-        """A peer that speaks another language is a warning; one that says nothing and goes is nothing."""
+        """A peer that speaks another language, or goes amid its request, is a warning; one that says nothing is not."""
         self.start("normal")
-        for data in (b"GET / HTTP/1.1\r\n\r\n", b""):
+        for chunks in ([b"GET / HTTP/1.1\r\n\r\n"], [b"\1\0"], []):
             protocol = self.factory.buildProtocol(None)
             protocol.makeConnection(StringTransport())
-            protocol.dataReceived(data)
+            for chunk in chunks:
+                protocol.dataReceived(chunk)
             protocol.connectionLost()
+        warning = "W: Connection from 192.168.1.1:54321 ended without an association: "
         self.assert_printed(
-            "W: Connection from 192.168.1.1:54321 ended without an association: PDU type 47H is unknown"
+            warning + "PDU type 47H is unknown; it may be HTTP",
+            warning + "the connection was lost",
         )
 
     def test_unknown_operation(self) -> None:
@@ -469,7 +477,230 @@ class EventTests(LogTestCase):
         )
 
 
+class LimitTests(LogTestCase):
+    """Limits that are reached: a line says which option there is, and the lines cannot fill the disk."""
+
+    CAUSE = "ended without an association: PDU of type 01H claims 262145 bytes, more than 262144 (--max-associate-rq)"
+
+    def start(self, verbosity: str, storage: IStorage | None = None, **options: Any) -> None:
+        super().start(verbosity, storage, **options)
+        self.addCleanup(self.assert_no_calls, self.clock)
+
+    def assert_no_calls(self, clock: Clock) -> None:
+        self.assertEqual([], clock.getDelayedCalls())
+
+    def connect(self, host: str, data: bytes = b"") -> ULProtocol:
+        """A connection of this host that says this, and stays."""
+        protocol = self.factory.buildProtocol(None)
+        protocol.makeConnection(StringTransport(peerAddress=IPv4Address("TCP", host, 104)))
+        self.addCleanup(protocol.connectionLost)
+        if data:
+            protocol.dataReceived(data)
+        return protocol
+
+    def refuse(self, *hosts: str) -> list[str]:
+        """What is printed when each of them claims too long a request."""
+        before = len(self.printed.lines)
+        for host in hosts:
+            self.connect(host, bytes.fromhex("01 00 00040001"))
+        return self.printed.lines[before:]
+
+    def warning(self, host: str, more: str = "") -> str:
+        return f"W: Connection from {host}:104 {self.CAUSE}{more}"
+
+    def test_once_a_minute(self) -> None:
+        """Of one host there is one line a minute; the next one says how many are missing before it."""
+        self.start("normal")
+        self.assertEqual([self.warning("a")], self.refuse("a"))
+        self.clock.advance(59.9)
+        self.assertEqual([], self.refuse("a", "a"))
+        self.clock.advance(0.1)
+        self.assertEqual([self.warning("a", "; 2 more such lines were left out")], self.refuse("a", "a", "a"))
+        self.clock.advance(60)
+        self.assertEqual([self.warning("a", "; 2 more such lines were left out")], self.refuse("a"))
+        self.clock.advance(60)
+        self.assertEqual([self.warning("a")], self.refuse("a"))
+
+    def test_hosts(self) -> None:
+        """Each host has its own; what its ports are is no matter, also where its address has colons."""
+        self.start("normal")
+        self.assertEqual([self.warning("a"), self.warning("b")], self.refuse("a", "b", "b", "a"))
+        cause = Excess("max_contexts", "no")
+        for peer in ("[::1]:1", "[::1]:2", "[::2]:1", "local", "local", "/run/a", "/run/a"):
+            self.log.connection_refused(peer, cause)
+        self.assertEqual(
+            [
+                f"W: Connection from {peer} ended without an association: no (--max-contexts)"
+                for peer in ("[::1]:1", "[::2]:1", "local", "/run/a")
+            ],
+            self.printed.lines[2:],
+        )
+
+    def test_limits(self) -> None:
+        """Each limit has its own."""
+        self.start("normal")
+        line = "W: Connection from a:104 ended without an association: no"
+        for limit in ("max_contexts", "max_user_items", "max_contexts"):
+            self.log.connection_refused("a:104", Excess(limit, "no"))
+        self.assertEqual([f"{line} (--max-contexts)", f"{line} (--max-user-items)"], self.printed.lines)
+
+    def test_mistakes(self) -> None:
+        """Of what is no limit there are so many lines a minute for each host, whatever it is."""
+        self.patch(logs, "LINES", 2)
+        self.start("normal")
+        line = "W: Connection from {} ended without an association: no"
+        for peer in ("a:1", "a:2", "a:3", "a:4", "b:1"):
+            self.log.connection_refused(peer, "no")
+        self.refuse("a")
+        self.assertEqual(
+            [line.format("a:1"), line.format("a:2"), line.format("b:1"), self.warning("a")], self.printed.lines
+        )
+        self.clock.advance(60)
+        self.log.connection_refused("a:5", "no")
+        self.assertEqual(line.format("a:5") + "; 2 more such lines were left out", self.printed.lines[-1])
+
+    def test_lines_a_minute(self) -> None:
+        """These are 600 by default."""
+        self.start("normal")
+        for _ in range(601):
+            self.log.connection_refused("a:104", "no")
+        expected = {"W: Connection from a:104 ended without an association: no": 600}
+        self.assertEqual(expected, dict(Counter(self.printed.lines)))
+
+    def test_cut_off(self) -> None:
+        """An instance that ends with its association is in the line of that, and spared with it."""
+        request = CStoreRQ(affected_sop_class_uid=CT, message_id=1, affected_sop_instance_uid=UID)
+        lines = {
+            b"": "E: Association Aborted: the connection was lost; 1.2.3.4.5.6 from TESTSCU was cut off",
+            bytes.fromhex(
+                "04 00 00004001"
+            ): "E: Association Aborted: PDU of type 04H claims 16385 bytes, more than 16384; "
+            "1.2.3.4.5.6 from TESTSCU was cut off (-pdu/--max-pdu)",
+            bytes.fromhex("05 00 00000004 00000000"): "W: 1.2.3.4.5.6 from TESTSCU was cut off: "
+            "the peer released the association",
+        }
+        for end, line in lines.items():
+            self.start("normal")
+            scu = self.associate()
+            scu.send(3, request)
+            scu.write(end)
+            scu.disconnect()
+            self.assert_printed(line)
+
+    def printed_of(self, verbosity: str, reach: "Reach", options: dict[str, Any]) -> list[str]:
+        """What is printed when this reaches the limit that the options set."""
+        self.start(verbosity, **options)
+        reach(self)
+        return self.printed.lines
+
+    def test_lines(self) -> None:
+        """The line of a limit says who has reached it and which option sets it, by default and with -v; -q has none."""
+        for reach, options, line in REACHED:
+            self.assertEqual([line], self.printed_of("normal", reach, options))
+            self.assertIn(line, self.printed_of("verbose", reach, options))
+            with capturedLogs() as events:
+                self.assertEqual([], self.printed_of("quiet", reach, options))
+            self.assertEqual([], events)
+
+    def test_rejected(self) -> None:
+        """With -v an association that is rejected has its line of any time beside the one that is spared."""
+        self.start("verbose", max_associations=1)
+        self.associate()
+        for _ in range(2):
+            self.associate()
+        rejected = [
+            "I: Association Received",
+            "I: Association Rejected: Result: Rejected Transient, Source: Service Provider (Presentation), "
+            "Reason: Local Limit Exceeded",
+        ]
+        warning = (
+            "W: An association of TESTSCU at 192.168.1.1:54321 is rejected: 1 associations are open "
+            "(--max-associations)"
+        )
+        self.assertEqual([*rejected, warning, *rejected], self.printed.lines[2:])
+
+
+Reach = Callable[[LimitTests], object]
+
+# Who reaches a limit, the options that set it, and the line.
+AT = "192.168.1.1:54321"
+REFUSED = f"W: Connection from {AT} ended without an association: "
+REACHED: list[tuple[Reach, dict[str, Any], str]] = [
+    (
+        lambda test: [test.associate() for _ in range(3)],
+        {"max_associations": 2},
+        f"W: An association of TESTSCU at {AT} is rejected: 2 associations are open (--max-associations)",
+    ),
+    (
+        lambda test: [test.associate() for _ in range(3)],
+        {"max_associations_per_peer": 2},
+        f"W: An association of TESTSCU at {AT} is rejected: 2 associations with this host are open "
+        "(--max-associations-per-peer)",
+    ),
+    (
+        lambda test: [test.connect(host) for host in "abc"],
+        {"max_unassociated": 2},
+        "W: Connection from a:104 ended without an association: more than 2 connections are without an association "
+        "(--max-unassociated)",
+    ),
+    (
+        lambda test: test.store(),
+        {"max_instance_size": 19},
+        f"E: Storing 1.2.3.4.5.6 from TESTSCU at {AT} failed: it has more than 19 bytes; "
+        "answered 0xA700 (Out of Resources) (--max-instance-size)",
+    ),
+    (
+        lambda test: test.connect("192.168.1.1", bytes.fromhex("01 00 00001001")),
+        {"max_associate_rq": 4096},
+        "W: Connection from 192.168.1.1:104 ended without an association: "
+        "PDU of type 01H claims 4097 bytes, more than 4096 (--max-associate-rq)",
+    ),
+    (
+        lambda test: test.associate(),
+        {"max_contexts": 1},
+        REFUSED + "more than 1 presentation contexts in an A-ASSOCIATE (--max-contexts)",
+    ),
+    (
+        lambda test: test.associate(),
+        {"max_transfer_syntaxes": 1},
+        REFUSED + "more than 1 transfer syntaxes in a presentation context (--max-transfer-syntaxes)",
+    ),
+    (
+        lambda test: test.associate(associate_rq(user_items=(MaximumLength(0), ImplementationVersionName("V")))),
+        {"max_user_items": 1},
+        REFUSED + "more than 1 items in User Information (--max-user-items)",
+    ),
+    (
+        lambda test: test.associate().write(bytes.fromhex("04 00 00001007 00001003 01 01") + bytes(4097)),
+        {"max_command_set": 4096},
+        "E: Association Aborted: a command set of more than 4096 bytes (--max-command-set)",
+    ),
+    (
+        lambda test: test.associate().write(bytes.fromhex("04 00 00004001")),
+        {},
+        "E: Association Aborted: PDU of type 04H claims 16385 bytes, more than 16384 (-pdu/--max-pdu)",
+    ),
+]
+
+
 class HostileTextTests(LogTestCase):
+    def test_shorten(self) -> None:
+        """Of a line of more than 2000 characters the middle is left out: its end says what went wrong."""
+        self.assertEqual("a" * 2000, shorten("a" * 2000))
+        text = "b" * 1500 + "c" * 63000 + "d" * 500
+        self.assertEqual("b" * 1500 + "[63000 more characters]" + "d" * 500, shorten(text))
+
+    def test_long_names(self) -> None:
+        """So a peer that gives a name of 60,000 characters does not fill the log with it."""
+        self.start("normal", RecordingStorage())
+        scu = self.associate()
+        scu.store("9" * 60000, DATA_SET, sop_class_uid="1.2")
+        scu.release()
+        (line,) = self.printed.lines
+        self.assertTrue(line.startswith("E: Storing 9999"))
+        self.assertTrue(line.endswith("answered 0x0122 (SOP Class Not Supported)"))
+        self.assertEqual(len("E: ") + 2000, len(line) - len("[58124 more characters]"))
+
     def test_escape(self) -> None:
         """Controls, line ends, separators and bidi controls become visible; all other text stays as it is."""
         escaped = {

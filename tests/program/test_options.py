@@ -48,6 +48,15 @@ VALUES: dict[tuple[str, ...], tuple[str, dict[str, Any]]] = {
     ("--min-free",): ("10000000000", {"min_free": 10_000_000_000}),
     ("--storage-timeout",): ("8", {"storage_timeout": 8}),
     ("--grace",): ("0", {"grace": 0}),
+    ("--max-associations",): ("300", {"max_associations": 300}),
+    ("--max-associations-per-peer",): ("5", {"max_associations_per_peer": 5}),
+    ("--max-unassociated",): ("6", {"max_unassociated": 6}),
+    ("--max-instance-size",): ("10000000000", {"max_instance_size": 10_000_000_000}),
+    ("--max-associate-rq",): ("65536", {"max_associate_rq": 65536}),
+    ("--max-contexts",): ("7", {"max_contexts": 7}),
+    ("--max-transfer-syntaxes",): ("8", {"max_transfer_syntaxes": 8}),
+    ("--max-user-items",): ("9", {"max_user_items": 9}),
+    ("--max-command-set",): ("4096", {"max_command_set": 4096}),
 }
 SPELLINGS = [
     *(([flag], settings) for flags, settings in FLAGS.items() for flag in flags),
@@ -76,6 +85,17 @@ REFUSED = {
     ("--min-free", "10G"): "argument --min-free: invalid int value: '10G'",
     ("--storage-timeout", "0"): "argument --storage-timeout: " + SECONDS + "0",
     ("--grace", "-1"): "argument --grace: must be from 0 to 31536000, not -1",
+    ("--max-associations", "0"): "argument --max-associations: must be from 1 to 65535, not 0",
+    ("--max-associations-per-peer", "0"): "argument --max-associations-per-peer: must be from 1 to 65535, not 0",
+    ("--max-unassociated", "65536"): "argument --max-unassociated: must be from 1 to 65535, not 65536",
+    ("--max-unassociated", "none"): "argument --max-unassociated: invalid int value: 'none'",
+    ("--max-instance-size", "-1"): "argument --max-instance-size: must be from 1 to 9223372036854775807, not -1",
+    ("--max-instance-size", "8G"): "argument --max-instance-size: invalid number value: '8G'",
+    ("--max-associate-rq", "4095"): "argument --max-associate-rq: must be from 4096 to 16777216, not 4095",
+    ("--max-contexts", "129"): "argument --max-contexts: must be from 1 to 128, not 129",
+    ("--max-transfer-syntaxes", "0"): "argument --max-transfer-syntaxes: must be from 1 to 65535, not 0",
+    ("--max-user-items", "-5"): "argument --max-user-items: must be from 1 to 65535, not -5",
+    ("--max-command-set", "16777217"): "argument --max-command-set: must be from 4096 to 16777216, not 16777217",
     ("-pdu", "100"): "argument -pdu/--max-pdu: must be from 4096 to 131072, not 100",
     ("-pdu", "4095"): "argument -pdu/--max-pdu: must be from 4096 to 131072, not 4095",
     ("--max-pdu", "131073"): "argument -pdu/--max-pdu: must be from 4096 to 131072, not 131073",
@@ -130,6 +150,13 @@ class SpellingTests(SynchronousTestCase):
     def test_defaults(self) -> None:
         """A port alone leaves all else at its default."""
         self.assertEqual({"port": 11112}, both(self, "11112"))
+
+    def test_no_limit(self) -> None:
+        """0 is no limit of an instance's size; spelled again it is what was said last."""
+        self.assertEqual({"port": 1, "max_instance_size": None}, both(self, "--max-instance-size", "0", "1"))
+        self.assertEqual({"port": 1, "max_instance_size": None}, both(self, "--max-instance-size=0", "1"))
+        line = ("--max-instance-size=0", "1", "--max-instance-size=23")
+        self.assertEqual({"port": 1, "max_instance_size": 23}, both(self, *line))
 
     def test_ports(self) -> None:
         """The port may be an option too, as twistd's users write it; 0 is one."""
@@ -280,6 +307,30 @@ class ExitCodeTests(SynchronousTestCase):
         self.assertEqual("usage: storescp [options] port", text.splitlines()[0])
         words = text.replace(",", " ").split()
         self.assertEqual([], [flag for flag in [*EVERY_FLAG, "-h", "port"] if flag not in words])
+
+    def test_defaults_in_help(self) -> None:
+        """The help says of each limit where it lies when nothing is said."""
+        _, text, _ = self.run_line("--help")
+        words = " ".join(text.split("\nLimits:\n")[1].split("\n\n")[0].split())
+        defaults = {
+            flag: words.split(f"{flag} [n]umber ")[1].split("(default: ")[1].split(")")[0]
+            for (flag, *_) in VALUES
+            if flag.startswith("--max-")
+        }
+        self.assertEqual(
+            {
+                "--max-associations": "256",
+                "--max-associations-per-peer": "64",
+                "--max-unassociated": "64",
+                "--max-instance-size": "8589934592",
+                "--max-associate-rq": "262144",
+                "--max-contexts": "128",
+                "--max-transfer-syntaxes": "64",
+                "--max-user-items": "512",
+                "--max-command-set": "65536",
+            },
+            defaults,
+        )
 
     def test_help_under_twistd(self) -> None:
         """What twistd prints about the options is the same text but for the name."""

@@ -3,6 +3,7 @@
 
 from typing import Any
 
+from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
@@ -101,8 +102,8 @@ ABORT = abort(0, 0)
 class Peer:
     """The other end of a connection. It speaks in bytes."""
 
-    def __init__(self, factory: StorageSCPFactory) -> None:
-        self.transport = StringTransport()
+    def __init__(self, factory: StorageSCPFactory, address: IAddress | None = None) -> None:
+        self.transport = StringTransport(peerAddress=address)
         self.protocol = factory.buildProtocol(None)
         self.protocol.makeConnection(self.transport)
         self._connected = True
@@ -131,10 +132,10 @@ class ServerTestCase(SynchronousTestCase):
         self.clock = Clock()
         self.observer = RecordingObserver()
         self.storage = RecordingStorage()
-        self.addCleanup(self._no_calls_left)
+        self.addCleanup(self._no_calls_left, self.clock)
 
-    def _no_calls_left(self) -> None:
-        self.assertEqual([], self.clock.getDelayedCalls())
+    def _no_calls_left(self, clock: Clock) -> None:
+        self.assertEqual([], clock.getDelayedCalls())
 
     def factory(self, **options: Any) -> StorageSCPFactory:
         """A factory of these options that listens until the end of the test."""

@@ -422,14 +422,15 @@ class WriteTests(ServerTestCase):
         self.assertEqual(stored(0), self.scu().store("1.2.3", bytes(100000)))
 
     def test_received_already(self) -> None:
-        """What was received before the sink had no room is still given to it."""
+        """What was received before the sink had no room waits, even the rest of a PDU."""
         room: Deferred[None] = Deferred()
         self.sink.room = room
         peer = self.associated()
         fragments = p_data(*[pdv(3, DATA, b"ab")] * 3, pdv(3, LAST_DATA, b"c"))
-        self.assertEqual(STORED, peer.write(STORE_COMMAND + fragments))
-        self.assertEqual((b"abababc", "paused"), (self.sink.data, peer.transport.producerState))
+        self.assertEqual(b"", peer.write(STORE_COMMAND + fragments))
+        self.assertEqual((b"ab", "paused"), (self.sink.data, peer.transport.producerState))
         room.callback(None)
+        self.assertEqual((STORED, b"abababc"), (peer.heard(), self.sink.data))
         self.assertEqual("producing", peer.transport.producerState)
 
 
@@ -467,16 +468,17 @@ class WindowTests(ServerTestCase):
         self.assertEqual((other + ECHOED, "producing"), (peer.heard(), peer.transport.producerState))
 
     def test_in_one_pdu(self) -> None:
-        """Instances that end in one PDU are all taken, each is answered when it is safe, and the peer waits for all."""
+        """Instances that are in one PDU wait for each other, as those in several do."""
         other = STORE_RQ.replace(b"\x09\0", b"\x0a\0")
         peer = self.associated()
         ends = p_data(pdv(3, LAST_DATA, b"1"), pdv(3, LAST_COMMAND, other), pdv(3, LAST_DATA, b"2"))
         self.assertEqual(b"", peer.write(STORE_COMMAND + ends + ECHO))
+        self.assertEqual((1, "paused"), (len(self.storage.sinks), peer.transport.producerState))
+        self.finished[0].callback(None)
+        self.assertEqual((STORED, "paused"), (peer.heard(), peer.transport.producerState))
         self.finished[1].callback(None)
         answer = STORED.replace(b"\x09\0", b"\x0a\0")
-        self.assertEqual((answer, "paused"), (peer.heard(), peer.transport.producerState))
-        self.finished[0].callback(None)
-        self.assertEqual((STORED + ECHOED, "producing"), (peer.heard(), peer.transport.producerState))
+        self.assertEqual((answer + ECHOED, "producing"), (peer.heard(), peer.transport.producerState))
 
     def test_very_many(self) -> None:
         """Thousands of messages may wait for one instance; they are answered without nesting."""
@@ -607,13 +609,22 @@ class StallTests(ServerTestCase):
         self.assert_aborted(peer)
 
     def test_peer_gone(self) -> None:
-        """An instance whose peer has gone meanwhile is not given up: it was received, and may become safe."""
+        """An instance whose peer has gone meanwhile has as much time: it was received, and may become safe."""
         peer = self.associated()
         peer.write(STORE)
         peer.disconnect()
-        self.assertEqual([], self.clock.getDelayedCalls())
+        self.clock.advance(59)
         self.sink.finished.callback(None)
         self.assertEqual(("instance_stored", []), (self.observer.names[-1], self.cancelled))
+
+    def test_peer_gone_for_ever(self) -> None:
+        """But no more: a storage that hangs is found out although nobody waits for its answer."""
+        peer = self.associated()
+        peer.write(STORE)
+        peer.disconnect()
+        self.observer.events.clear()
+        self.clock.advance(60)
+        self.assertEqual((["instance_dropped"], ["finished"]), (self.observer.names, self.cancelled))
 
 
 class CongestionTests(ServerTestCase):

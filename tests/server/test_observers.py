@@ -54,7 +54,7 @@ class EventTests(ServerTestCase):
         """An association that is rejected is told with the request and the rejection, whoever rejects it."""
         request = associate_rq()
         SCU(self.factory(ae_title="X", require_called_aet=True), self.clock, request)
-        self.check(("association_requested", request), ("association_rejected", AAssociateRJ(1, 1, 7)))
+        self.check(("association_requested", request), ("association_rejected", AAssociateRJ(1, 1, 7), ""))
 
     def test_echo(self) -> None:
         """An echo is told with its context, its command and the response."""

@@ -11,6 +11,7 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from zope.interface import directlyProvides
 
 from storescp.server.acceptor import Acceptor
@@ -142,8 +143,8 @@ class BeforeAssociationTests(ServerTestCase):
 
     # What comes: why the connection is refused.
     GARBAGE: ClassVar[dict[bytes, str]] = {
-        b"GET / HTTP/1.1\r\n\r\n": "PDU type 47H is unknown",
-        b"\x16\x03\x01\x02\x00\x01": "PDU type 16H is unknown",  # a TLS ClientHello on a port without TLS
+        b"GET / HTTP/1.1\r\n\r\n": "PDU type 47H is unknown; it may be HTTP",
+        b"\x16\x03\x01\x02\x00\x01": "PDU type 16H is unknown; it may be TLS",  # a ClientHello
         bytes(6): "PDU type 00H is unknown",
         b"\xff" * 100: "PDU type FFH is unknown",
         wire("01 00 FFFFFFFF"): "PDU of type 01H claims 4294967295 bytes, more than 262144",
@@ -548,6 +549,38 @@ class LostTests(ServerTestCase):
             self.assertEqual(["abort"], self.storage.sinks[-1].ends)
             peer.disconnect()
             self.observer.events.clear()
+
+
+class FailedTests(ServerTestCase):
+    """A transport that ends before there was an association, and not as connections end."""
+
+    def check(self, error: Exception, cause: str) -> None:
+        self.observer.events.clear()
+        peer = self.peer()
+        peer.protocol.connectionLost(Failure(error))
+        self.assertEqual([("connection_refused", PEER, cause)], self.observer.events)
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_tls(self) -> None:
+        """Of what pyOpenSSL says of a handshake that fails the reason is told, or all of it where there is none."""
+        error = type("Error", (Exception,), {"__module__": "OpenSSL.SSL"})
+        self.check(error([("SSL routines", "", "wrong version number")]), "TLS failed: wrong version number")
+        self.check(error([("a", "b", "first"), ("c", "d", "last")]), "TLS failed: last")
+        self.check(error(104, "Connection reset by peer"), "TLS failed: Connection reset by peer")
+        self.check(error([]), "TLS failed: []")
+
+    def test_other(self) -> None:
+        """Another failure is told as it is."""
+        self.check(ValueError("something else"), "something else")
+
+    def test_nothing_said(self) -> None:
+        """Who only looks whether somebody listens is no event; who has begun to say something is one."""
+        self.peer().disconnect()
+        self.assertEqual([], self.observer.events)
+        peer = self.peer()
+        peer.write(ASSOCIATE_RQ[:5])
+        peer.disconnect()
+        self.assertEqual([("connection_refused", PEER, "the connection was lost")], self.observer.events)
 
 
 class ClosingTests(ServerTestCase):

@@ -25,6 +25,7 @@ from tests.storage.disks import (
     FaultyDisk,
     result,
     store,
+    temporary,
     visible,
 )
 
@@ -212,7 +213,8 @@ class AbortTests(DirectoryTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.workers = ByHand()
-        self.started = self.storage(workers=self.workers)
+        self.disk = FaultyDisk()
+        self.started = self.storage(self.disk, self.workers)
 
     def abort_after(self, fragments: int, work: int) -> None:
         """Abort after so many batches were received, of which so many were written."""
@@ -229,6 +231,45 @@ class AbortTests(DirectoryTestCase):
         for fragments in range(4):
             for work in range(fragments + 1):
                 self.abort_after(fragments, work)
+
+    def aborted(self, batches: int, work: int) -> "Deferred[Any]":
+        """What `abort` says after so many batches were received, of which so many were written."""
+        sink = self.started.open(request())
+        for _ in range(batches):
+            sink.write(memoryview(bytes(256 * KIB)))
+        self.workers.work(work)
+        aborted = sink.abort()
+        assert aborted is not None
+        return aborted
+
+    def test_done(self) -> None:
+        """It says so when it is forgotten, and not before: its file is gone then, and nothing waits in memory."""
+        for batches, work in ((0, 0), (1, 1), (3, 1), (3, 3)):
+            aborted = self.aborted(batches, work)
+            self.assertEqual(work > 0, bool(temporary(self.path)))
+            while self.workers.queue:
+                self.assertNoResult(aborted)
+                self.workers.work(1)
+            self.assertIsNone(self.successResultOf(aborted))
+            self.check({})
+
+    def test_done_though_it_failed(self) -> None:
+        """It says so as well where the disk does not let go of the file: nobody waits for ever."""
+        aborted = self.aborted(2, 1)
+        self.disk.arm(1, errno.EIO, for_ever=True)
+        self.workers.work()
+        self.disk.disarm()
+        self.assertIsNone(self.successResultOf(aborted))
+        self.assertEqual("close", self.disk.failed)
+
+    def test_cancelled(self) -> None:
+        """Who does not want to wait any longer is let go; its file is removed when the disk goes on, all the same."""
+        aborted = self.aborted(1, 1)
+        aborted.cancel()
+        self.failureResultOf(aborted, CancelledError)
+        self.assertEqual(1, len(temporary(self.path)))
+        self.workers.work()
+        self.check({})
 
     def test_part_of_a_batch(self) -> None:
         """What was not enough for a batch never touches the disk."""

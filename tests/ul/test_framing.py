@@ -1,6 +1,6 @@
 # mypy: allow-untyped-calls
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -150,6 +150,62 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual(
             ("PDU of type 04H claims 2 bytes, more than 1", AbortReason.INVALID_PARAMETER_VALUE),
             (str(error), error.reason),
+        )
+
+
+class CauseTests(SynchronousTestCase):
+    """Why a header is refused, in words for whoever looks after the peer."""
+
+    FIXED = dict.fromkeys((0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07), 4)
+
+    def refused(self, header: bytes, limits: Mapping[int, int] = FIXED) -> tuple[str, str]:
+        """The cause, and the limit that it is, if any."""
+        error = self.assertRaises(InvalidPDU, next, Framer(limits).feed(header))
+        return str(error.cause), getattr(error.cause, "limit", "")
+
+    def test_limits(self) -> None:
+        """A length over a limit that can be set names that one; the length of the other PDUs is the standard's."""
+        limits = {0x01: "max_associate_rq", 0x02: "max_associate_rq", 0x04: "max_pdu"}
+        self.assertEqual(
+            [(f"PDU of type 0{number}H claims 5 bytes, more than 4", limits.get(number, "")) for number in self.FIXED],
+            [self.refused(bytes([number, 0, 0, 0, 0, 5])) for number in self.FIXED],
+        )
+
+    def test_values(self) -> None:
+        """The words are of the length that was claimed and of the limit as it is."""
+        self.assertEqual(
+            ("PDU of type 04H claims 4294967295 bytes, more than 16384", "max_pdu"),
+            self.refused(wire("04 00 FFFFFFFF"), {0x04: 16384}),
+        )
+
+    def test_other_protocols(self) -> None:
+        """What another protocol begins with is named; it is no limit."""
+        known = {
+            "HTTP": (
+                b"GET / HTTP/1.1",
+                b"HEAD /",
+                b"POST / ",
+                b"PUT / H",
+                b"DELETE ",
+                b"CONNECT",
+                b"OPTIONS",
+                b"TRACE /",
+            ),
+            "TLS": (wire("16 03 01 0200 01"), wire("16 03 03 00C5 01")),
+            "HL7": (b"\x0bMSH|^~\\&|",),
+        }
+        for name, hellos in known.items():
+            for hello in hellos:
+                expected = (f"PDU type {hello[0]:02X}H is unknown; it may be {name}", "")
+                self.assertEqual(expected, self.refused(hello))
+
+    def test_nothing_known(self) -> None:
+        """Of all other types nothing is said but which one it is."""
+        spoken = {0x0B, 0x16, *b"CDGHOPT"}
+        others = [number for number in range(256) if number not in spoken and number not in self.FIXED]
+        self.assertEqual(
+            [(f"PDU type {number:02X}H is unknown", "") for number in others],
+            [self.refused(bytes([number, 0, 0, 0, 0, 0])) for number in others],
         )
 
 

@@ -1,5 +1,6 @@
 # mypy: allow-untyped-calls
 
+from collections.abc import Callable
 from typing import Any
 
 import attrs
@@ -7,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from storescp.config import Config
 from storescp.errors import AbortReason, InvalidPDU
 from storescp.ul.items import (
     AsynchronousOperationsWindow,
     ImplementationClassUID,
     ImplementationVersionName,
     MaximumLength,
+    ParameterLimits,
     PresentationContextAC,
     PresentationContextRQ,
     RoleSelection,
@@ -348,6 +351,90 @@ class PresentationContextTests(SynchronousTestCase):
                 outcome(PresentationContextAC.decode, wire("01 00 00 00", IMPLICIT, "99 00 0001")),
             ],
         )
+
+
+def cause(
+    decode: Callable[[memoryview, ParameterLimits], object], body: bytes, **limits: int
+) -> tuple[str, str] | None:
+    """The limit that is reached, and the words; None where all is well."""
+    try:
+        decode(memoryview(body), ParameterLimits(**limits))
+    except InvalidPDU as error:
+        return getattr(error.cause, "limit", ""), str(error)
+    return None
+
+
+class LimitTests(SynchronousTestCase):
+    """How many parameters an A-ASSOCIATE-RQ may have of a kind."""
+
+    SYNTAXES = ("max_transfer_syntaxes", "more than 2 transfer syntaxes in a presentation context")
+    ITEMS = ("max_user_items", "more than 3 items in User Information")
+    UNKNOWN = wire("99 00 0002 AABB")
+
+    def test_transfer_syntaxes(self) -> None:
+        """A context may have just so many transfer syntaxes, wherever its abstract syntax stands, which is none."""
+        within = [ABSTRACT + IMPLICIT * 2, IMPLICIT + ABSTRACT + IMPLICIT, IMPLICIT * 2 + ABSTRACT, ABSTRACT]
+        beyond = [ABSTRACT + IMPLICIT * 3, IMPLICIT * 3 + ABSTRACT, IMPLICIT * 2 + ABSTRACT + IMPLICIT]
+        self.assertEqual([None] * 4, [self.of_context(body) for body in within])
+        self.assertEqual([self.SYNTAXES] * 3, [self.of_context(body) for body in beyond])
+
+    def of_context(self, items: bytes) -> object:
+        return cause(PresentationContextRQ.decode, wire("01 00 00 00", items), transfer_syntaxes=2)
+
+    def test_others_in_a_context(self) -> None:
+        """What nobody knows, and abstract syntaxes, do not count with them; but more than 64 of those are too many."""
+        within = ABSTRACT + self.UNKNOWN * 63 + IMPLICIT * 2
+        self.assertIsNone(self.of_context(within))
+        refused = ("", "more than 64 items that are no transfer syntaxes in a presentation context")
+        beyond = [within + self.UNKNOWN, within + ABSTRACT, self.UNKNOWN * 65]
+        self.assertEqual([refused] * 3, [self.of_context(body) for body in beyond])
+        self.assertEqual(("", "presentation context 1 has 2 abstract syntaxes, not 1"), self.of_context(ABSTRACT * 2))
+
+    def test_user_items(self) -> None:
+        """User Information may have just so many items, known and unknown ones, repeated or not."""
+        role = wire("54 00 0007", "0003", b"1.2", "01 00")
+        length = wire("51 00 0004", "00004000")
+        within = [b"", role * 3, self.UNKNOWN * 3, length + role + self.UNKNOWN]
+        self.assertEqual([None] * 4, [cause(UserInformation.decode, body, user_items=3) for body in within])
+        beyond = [role * 4, self.UNKNOWN * 4, self.UNKNOWN + role * 3, role * 3 + length, length * 4]
+        self.assertEqual([self.ITEMS] * 5, [cause(UserInformation.decode, body, user_items=3) for body in beyond])
+
+    def test_first_mistake(self) -> None:
+        """Of what stands behind the limit nothing is looked at; what stands before it is judged first."""
+        bad, role = wire("51 00 0000"), wire("54 00 0007", "0003", b"1.2", "01 00")
+        self.assertEqual(self.ITEMS, cause(UserInformation.decode, role * 3 + bad, user_items=3))
+        self.assertEqual(
+            ("", "Maximum Length has 0 bytes, not 4"), cause(UserInformation.decode, bad + role * 3, user_items=3)
+        )
+
+    def test_no_limits(self) -> None:
+        """Where no limit is given any number will do."""
+        self.assertEqual(
+            [PresentationContextRQ(1, "1.2.840.10008.1.1", ("1.2.840.10008.1.2",) * 3000), UserInformation()],
+            [
+                outcome(PresentationContextRQ.decode, wire("01 00 00 00", ABSTRACT, IMPLICIT * 3000)),
+                outcome(UserInformation.decode, self.UNKNOWN * 10000),
+            ],
+        )
+
+    def test_configuration(self) -> None:
+        """Each limit is the one that the configuration calls so."""
+        self.assertEqual(
+            ParameterLimits(contexts=3, transfer_syntaxes=4, user_items=5),
+            ParameterLimits.from_config(Config(max_contexts=3, max_transfer_syntaxes=4, max_user_items=5)),
+        )
+
+    def test_related_classes(self) -> None:
+        """A Common Extended Negotiation may name 64 related classes: more would cost time, and there are none."""
+
+        def body(count: int) -> bytes:
+            return wire("0003", b"1.2", "0003", b"1.3", (count * 5).to_bytes(2, "big"), wire("0003", b"1.4") * count)
+
+        decode = SOPClassCommonExtendedNegotiation.decode
+        expected = SOPClassCommonExtendedNegotiation("1.2", "1.3", ("1.4",) * 64)
+        self.assertEqual([expected, INVALID], [outcome(decode, body(count)) for count in (64, 65)])
+        error = self.assertRaises(InvalidPDU, decode, memoryview(body(65)))
+        self.assertEqual("more than 64 related general SOP Classes", str(error))
 
 
 class UserInformationTests(SynchronousTestCase):

@@ -16,6 +16,7 @@ from storescp.ul.items import (
     ImplementationClassUID,
     ImplementationVersionName,
     MaximumLength,
+    ParameterLimits,
     PresentationContextAC,
     PresentationContextRQ,
     RoleSelection,
@@ -277,6 +278,54 @@ class AssociateTests(SynchronousTestCase):
                 INVALID,
             ],
             [outcome(AAssociateAC.decode, FIXED + NAME + ac[0] + ac[n] + USER) for n in (1, 0, 2)],
+        )
+
+    def test_limits(self) -> None:
+        """A request may have just so many contexts; its name and its User Information do not count, wherever."""
+        one, two, three = (CONTEXT_RQ[:4] + bytes([number]) + CONTEXT_RQ[5:] for number in (1, 3, 5))
+        within = [one + NAME + USER + two, one + two + USER + NAME, NAME + USER]
+        self.assertEqual([None] * 3, [self.limit(items, contexts=2) for items in within])
+        cause = ("max_contexts", "more than 2 presentation contexts in an A-ASSOCIATE")
+        beyond = [NAME + one + two + three + USER, NAME + USER + one + two + three, one + two + wire("20 00 0000")]
+        self.assertEqual([cause] * 3, [self.limit(items, contexts=2) for items in beyond])
+
+    def limit(self, items: bytes, **limits: int) -> tuple[str, str] | None:
+        """The limit that these items reach, and the words; None where all is well."""
+        try:
+            AAssociateRQ.decode(memoryview(FIXED + items), ParameterLimits(**limits))
+        except InvalidPDU as error:
+            return getattr(error.cause, "limit", ""), str(error)
+        return None
+
+    def test_other_items(self) -> None:
+        """Items of unknown types, and contexts of an answer, do not count with them; of those there may be 64."""
+        unknown = wire("99 00 0002 AABB")
+        within = NAME + CONTEXT_AC + unknown * 61 + CONTEXT_RQ + USER
+        self.assertIsNone(self.limit(within, contexts=1))
+        refused = ("", "more than 64 items that are no presentation contexts in an A-ASSOCIATE")
+        for more in (unknown, CONTEXT_AC, NAME, USER):
+            self.assertEqual(refused, self.limit(within + more, contexts=1))
+        repeated = ("", "an item that stands once is repeated")
+        self.assertEqual([repeated] * 2, [self.limit(NAME + USER + more, contexts=1) for more in (NAME, USER)])
+
+    def test_limits_within(self) -> None:
+        """What its contexts and its User Information may have is limited, too: of each context by itself."""
+        two = CONTEXT_RQ[:4] + bytes([3]) + CONTEXT_RQ[5:]
+        self.assertIsNone(self.limit(NAME + CONTEXT_RQ + two + USER, transfer_syntaxes=1, user_items=3))
+        syntaxes = ("max_transfer_syntaxes", "more than 0 transfer syntaxes in a presentation context")
+        self.assertEqual(syntaxes, self.limit(NAME + CONTEXT_RQ + USER, transfer_syntaxes=0))
+        items = ("max_user_items", "more than 2 items in User Information")
+        self.assertEqual(items, self.limit(NAME + CONTEXT_RQ + USER, user_items=2))
+
+    def test_no_limits(self) -> None:
+        """Where no limit is given, as in an answer, any number will do."""
+        unknown = wire("99 00 0000") * 1000
+        self.assertEqual(
+            [RQ, AC],
+            [
+                outcome(AAssociateRQ.decode, FIXED + unknown + NAME + CONTEXT_RQ + USER),
+                outcome(AAssociateAC.decode, FIXED + unknown + NAME + CONTEXT_AC + USER),
+            ],
         )
 
     def test_item_lengths(self) -> None:

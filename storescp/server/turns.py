@@ -1,0 +1,40 @@
+"""Turns: those who have much to do wait for each other, so that nobody waits for them."""
+
+from collections import deque
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorTime
+
+from storescp.server.timers import Timer
+
+TURN = 0.005  # seconds of work at a time, for one peer or for all that wait: one read can bring a thousand requests
+
+
+class Turns:
+    """Calls back those who wait, in order, and in sum for no more than a turn until the reactor looks at all others."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self.seconds = clock.seconds
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._next = Timer(clock, 0, self._call)
+
+    def wait(self, work: Callable[[], None]) -> None:
+        """Call `work` when it is its turn."""
+        self._waiting.append(work)
+        self._next.start()
+
+    def leave(self, work: Callable[[], None]) -> None:
+        """Do not call `work` any more, if it waits."""
+        if work in self._waiting:
+            self._waiting.remove(work)
+            if not self._waiting:
+                self._next.stop()
+
+    def _call(self) -> None:
+        ends = self.seconds() + TURN
+        while self._waiting:
+            self._waiting.popleft()()
+            if self.seconds() > ends:
+                break
+        if self._waiting:
+            self._next.start()
