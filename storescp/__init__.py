@@ -1,7 +1,7 @@
 """A DICOM Storage SCP on Twisted."""
 
 from storescp.config import Config, ConfigError
-from storescp.errors import CannotStart, Status, StoreFailure
+from storescp.errors import CannotStart, Excess, Status, StoreFailure
 from storescp.interfaces import (
     Association,
     AssociationObserver,
@@ -13,6 +13,7 @@ from storescp.interfaces import (
 )
 from storescp.program.service import service_for
 from storescp.server.factory import StorageSCPFactory
+from storescp.server.listening import harden
 from storescp.storage.directory import DirectoryStorage
 from storescp.storage.discard import DiscardStorage
 from storescp.storage.part10 import file_header
@@ -28,6 +29,7 @@ __all__ = [
     "ConfigError",
     "DirectoryStorage",
     "DiscardStorage",
+    "Excess",
     "IAssociationObserver",
     "IInstanceSink",
     "IStorage",
@@ -40,5 +42,6 @@ __all__ = [
     "Threads",
     "__version__",
     "file_header",
+    "harden",
     "service_for",
 ]

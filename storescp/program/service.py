@@ -14,6 +14,7 @@ from storescp.config import Config, ConfigError
 from storescp.errors import CannotStart
 from storescp.interfaces import IAssociationObserver, IStorage
 from storescp.server.factory import StorageSCPFactory
+from storescp.server.listening import harden
 from storescp.storage.directory import DirectoryStorage
 from storescp.storage.discard import DiscardStorage
 from storescp.storage.rules import Rules
@@ -44,13 +45,17 @@ class StorageSCPService(Service):
         for description, endpoint in self._endpoints:
             failures: list[Failure] = []
             listening = endpoint.listen(self._factory)
-            listening.addCallback(self._ports.append)
+            listening.addCallback(self._listens)
             listening.addErrback(failures.append)
             if failures:
                 self._listening = False
                 self._stop_listening()
                 raise _cannot_listen(description, failures[0])
             listening.addCallback(self._check_later, description, failures)
+
+    def _listens(self, port: IListeningPort) -> None:
+        self._ports.append(port)
+        harden(port)
 
     def _check_later(self, _result: object, description: str, failures: list[Failure]) -> None:
         # Twisted's own endpoints have listened or failed by now; another's may take its time.

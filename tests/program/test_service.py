@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -38,6 +39,18 @@ WITHOUT_ITS_DATA_SET = CStoreRQ(
 )
 
 
+class Socket:
+    """A listening socket in memory; it keeps the options that it is given."""
+
+    family = socket.AF_INET
+
+    def __init__(self) -> None:
+        self.options: dict[tuple[int, int], int] = {}
+
+    def setsockopt(self, level: int, option: int, value: int) -> None:
+        self.options[level, option] = value
+
+
 @implementer(IListeningPort)
 class Port:
     """A port in memory that starts and stops its factory as a real one does."""
@@ -46,6 +59,7 @@ class Port:
         self._reactor = reactor
         self.number = number
         self.factory = factory
+        self.socket = Socket()
 
     def startListening(self) -> None:
         if self.number in self._reactor.taken:
@@ -107,6 +121,18 @@ class StartTests(ServiceTestCase):
         self.assertEqual([11112, 11113, 11114], self.reactor.open_ports)
         self.assertEqual([IPv4Address("TCP", "0.0.0.0", port) for port in (11112, 11113, 11114)], service.addresses)
         self.assertEqual(["start"], self.storage.calls)
+
+    def test_harden(self) -> None:
+        """On every port that it listens on the system is asked to find out which peers are gone, or do not read."""
+        self.make("tcp:11113", "tcp:11114", port=11112).startService()
+        expected = {
+            (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
+            (socket.SOL_SOCKET, socket.SO_SNDBUF): 65536,
+            (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): 30,
+            (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): 10,
+            (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT): 60000,
+        }
+        self.assertEqual([expected] * 3, [port.socket.options for port in self.reactor.listening])
 
     def test_same_endpoint_twice(self) -> None:
         """Each endpoint is listened on, also where two are spelled alike."""
