@@ -10,7 +10,7 @@ from storescp.errors import CannotStart
 from storescp.program.escaping import escape
 from storescp.program.logs import AssociationLog, TextObserver
 from storescp.program.options import UsageError, make_parser, parse, usage_error
-from storescp.program.process import take_over
+from storescp.program.process import allow_descriptors, take_over
 from storescp.program.service import StorageSCPService, service_for
 
 
@@ -41,6 +41,7 @@ def _serve(config: Config) -> int:
     globalLogBeginner.beginLoggingTo(
         [TextObserver(sys.stderr, config.verbosity)], redirectStandardIO=False, discardBuffer=True
     )
+    allow_descriptors(config)
     failures: list[Exception] = []
 
     def start() -> None:

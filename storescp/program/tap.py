@@ -12,7 +12,7 @@ from storescp.errors import CannotStart
 from storescp.program.escaping import escape
 from storescp.program.logs import AssociationLog
 from storescp.program.options import UsageError, make_parser, parse, usage_error
-from storescp.program.process import fail_at_exit, take_over
+from storescp.program.process import allow_descriptors, fail_at_exit, take_over
 from storescp.program.service import StorageSCPService, service_for
 
 
@@ -74,4 +74,5 @@ def makeService(options: Options) -> IService:
     except CannotStart as error:
         raise _Exit(error) from None
     log.started()
+    allow_descriptors(options.config)
     return _Program(service)
