@@ -90,6 +90,7 @@ class StorageSCPFactory(Factory):
         """
         done: Deferred[bool] = Deferred()
         self._shutdown.append(done)
+        self._listening = False  # a port that could not be closed does not say so
         for acceptor in list(self._acceptors):
             acceptor.stop()
         busy = sum(acceptor.busy for acceptor in self._acceptors)

@@ -94,6 +94,14 @@ class ReceiveTests(ServerTestCase):
         self.assertEqual((0, ""), (server.stop().code, server.stderr))
         self.assert_stored("CT.1.2.3.4.5.6")
 
+    def test_socket_that_is_gone(self) -> None:
+        """It ends in order though somebody has removed its socket."""
+        for command in (SCRIPT, TWISTD):
+            server = self.serve("--listen=tcp:0", "--listen=unix:socket", command=command)
+            send(server.address)  # it runs: signals are handled
+            (self.directory / "socket").unlink()
+            self.assertEqual(0, server.stop().code)
+
     def test_ignore(self) -> None:
         """--ignore answers Success and touches nothing."""
         server = self.serve("0", "--ignore")
