@@ -98,7 +98,7 @@ class Config:
     # The limits; docs/limits.rst has their reasons.
     max_associations: int = attrs.field(default=256, validator=_within(1, _MAX_CONNECTIONS))
     max_associations_per_peer: int = attrs.field(default=64, validator=_within(1, _MAX_CONNECTIONS))
-    max_unassociated: int = attrs.field(default=64, validator=_within(1, _MAX_CONNECTIONS))
+    max_unassociated: int = attrs.field(default=64, validator=_within(1, 1024))  # all are looked at when it is full
     max_instance_size: int | None = attrs.field(default=8 * 1024**3, validator=_bytes_or_none)
     max_associate_rq: int = attrs.field(default=256 * 1024, validator=_within(4096, _MAX_KEPT))
     max_contexts: int = attrs.field(default=128, validator=_within(1, 128))

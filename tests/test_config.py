@@ -47,7 +47,7 @@ TITLE_TEXT = "must be printable ASCII without backslashes, and not blank: "
 LIMITS = {
     "max_associations": (1, 65535),
     "max_associations_per_peer": (1, 65535),
-    "max_unassociated": (1, 65535),
+    "max_unassociated": (1, 1024),
     "max_associate_rq": (4096, 16777216),
     "max_contexts": (1, 128),
     "max_transfer_syntaxes": (1, 65535),

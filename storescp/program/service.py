@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from storescp.config import Config, ConfigError
 from storescp.errors import CannotStart
 from storescp.interfaces import IAssociationObserver, IStorage
+from storescp.program.proxied import proxied
 from storescp.server.factory import StorageSCPFactory
 from storescp.server.listening import harden
 from storescp.storage.directory import DirectoryStorage
@@ -21,6 +22,8 @@ from storescp.storage.rules import Rules
 from storescp.storage.workers import Threads
 
 _log = Logger()
+
+_PROXIED = "haproxy:"
 
 
 class StorageSCPService(Service):
@@ -128,6 +131,8 @@ def _descriptions(config: Config) -> tuple[str, ...]:
 
 
 def _endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
+    if description.startswith(_PROXIED):
+        return proxied(_endpoint(description.removeprefix(_PROXIED), reactor))
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
     except (ValueError, TypeError) as error:

@@ -34,8 +34,7 @@ class Census:
     _most_of_a_host: int
     _most_unassociated: int
     _seats: Counter[str] = attrs.field(init=False, factory=Counter)  # associations by host
-    _unassociated: dict[Connection, str] = attrs.field(init=False, factory=dict)  # and their hosts; the oldest first
-    _crowds: Counter[str] = attrs.field(init=False, factory=Counter)  # how many of them each host has
+    _unassociated: dict[Connection, None] = attrs.field(init=False, factory=dict)  # the oldest first
 
     @classmethod
     def from_config(cls, config: Config) -> "Census":
@@ -43,11 +42,10 @@ class Census:
 
     def join(self, connection: Connection) -> None:
         """A connection is made."""
-        host = self._unassociated[connection] = connection.host
-        self._crowds[host] += 1
+        self._unassociated[connection] = None
         if len(self._unassociated) > self._most_unassociated:
             evicted = self._to_evict()
-            self.leave(evicted)
+            del self._unassociated[evicted]
             evicted.evict(
                 Excess(
                     "max_unassociated", f"more than {self._most_unassociated} connections are without an association"
@@ -56,15 +54,15 @@ class Census:
 
     def leave(self, connection: Connection) -> None:
         """It has an association now, or is lost."""
-        host = self._unassociated.pop(connection, None)
-        if host is not None:
-            _give_back(self._crowds, host)
+        self._unassociated.pop(connection, None)
 
     def _to_evict(self) -> Connection:
-        oldest = next(iter(self._unassociated))
+        # The hosts are asked for now: behind a proxy they were not known when the connections came.
+        hosts = {connection: connection.host for connection in self._unassociated}
+        crowds = Counter(hosts.values())
         share = max(self._most_unassociated // SHARES, 1)
-        crowded = (each for each, host in self._unassociated.items() if self._crowds[host] > share)
-        return next(crowded, oldest)
+        crowded = (connection for connection, host in hosts.items() if crowds[host] > share)
+        return next(crowded, next(iter(hosts)))
 
     def full(self, host: str) -> Excess | None:
         """Why `host` must not have another association, or None."""
@@ -80,10 +78,6 @@ class Census:
 
     def unseat(self, host: str) -> None:
         """One of its associations, and all that was to be done for it, is over."""
-        _give_back(self._seats, host)
-
-
-def _give_back(places: Counter[str], host: str) -> None:
-    places[host] -= 1
-    if not places[host]:
-        del places[host]
+        self._seats[host] -= 1
+        if not self._seats[host]:
+            del self._seats[host]

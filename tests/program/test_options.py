@@ -87,7 +87,7 @@ REFUSED = {
     ("--grace", "-1"): "argument --grace: must be from 0 to 31536000, not -1",
     ("--max-associations", "0"): "argument --max-associations: must be from 1 to 65535, not 0",
     ("--max-associations-per-peer", "0"): "argument --max-associations-per-peer: must be from 1 to 65535, not 0",
-    ("--max-unassociated", "65536"): "argument --max-unassociated: must be from 1 to 65535, not 65536",
+    ("--max-unassociated", "65536"): "argument --max-unassociated: must be from 1 to 1024, not 65536",
     ("--max-unassociated", "none"): "argument --max-unassociated: invalid int value: 'none'",
     ("--max-instance-size", "-1"): "argument --max-instance-size: must be from 1 to 9223372036854775807, not -1",
     ("--max-instance-size", "8G"): "argument --max-instance-size: invalid number value: '8G'",
