@@ -36,12 +36,12 @@ def _serve(config: Config) -> int:
     from twisted.internet import reactor  # noqa: PLC0415  # --help and mistakes need none
 
     take_over(reactor)
-    log = AssociationLog(config.verbosity)
-    service = service_for(config, observers=[log], reactor=reactor)
     globalLogBeginner.beginLoggingTo(
         [TextObserver(sys.stderr, config.verbosity)], redirectStandardIO=False, discardBuffer=True
     )
-    allow_descriptors(config)
+    config = allow_descriptors(config)
+    log = AssociationLog(config.verbosity)
+    service = service_for(config, observers=[log], reactor=reactor)
     failures: list[Exception] = []
 
     def start() -> None:

@@ -9,6 +9,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
+import attrs
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
@@ -16,7 +17,7 @@ from storescp.config import Config
 
 _log = Logger()
 
-OWN_DESCRIPTORS = 64  # of the reactor, the log, the directories, the libraries, with some to spare
+OWN_DESCRIPTORS = 32  # of the reactor, the ports, the log, the directories, the libraries, with some to spare
 
 
 def take_over(reactor: Any) -> None:
@@ -48,8 +49,8 @@ def _stop_once(reactor: Any) -> None:
         reactor.stop()
 
 
-def allow_descriptors(config: Config) -> None:
-    """Let the process have the descriptors that `config` may need, as far as its user may allow that; else say so."""
+def allow_descriptors(config: Config) -> Config:
+    """Let the process have the descriptors that `config` may need. `config`, with less where that is not allowed."""
     # An association has a socket and, while an instance comes, a file.
     wanted = 2 * config.max_associations + config.max_unassociated + OWN_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -59,13 +60,23 @@ def allow_descriptors(config: Config) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
         except (OSError, ValueError):  # a system may have a bound of its own
             allowed = soft
-    if allowed < wanted:
-        _log.warn(
-            "{allowed} file descriptors are allowed (ulimit -n), {wanted} may be needed: allow more, "
-            "or fewer associations (--max-associations)",
-            allowed=allowed,
-            wanted=wanted,
-        )
+    return config if allowed >= wanted else _with_descriptors(config, allowed, wanted)
+
+
+def _with_descriptors(config: Config, allowed: int, wanted: int) -> Config:
+    # Or idle connections would use them up before the first of them is closed.
+    left = max(allowed - OWN_DESCRIPTORS, 4)
+    unassociated = min(config.max_unassociated, left // 4)
+    associations = min(config.max_associations, (left - unassociated) // 2)
+    _log.warn(
+        "{allowed} file descriptors are allowed (ulimit -n), {wanted} may be needed: there will be no more than "
+        "{associations} associations (--max-associations) and {unassociated} other connections (--max-unassociated)",
+        allowed=allowed,
+        wanted=wanted,
+        associations=associations,
+        unassociated=unassociated,
+    )
+    return attrs.evolve(config, max_associations=associations, max_unassociated=unassociated)
 
 
 def fail_at_exit() -> None:

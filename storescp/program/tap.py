@@ -66,13 +66,13 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor  # noqa: PLC0415  # twistd has chosen it by now
 
     take_over(reactor)
-    log = AssociationLog(options.config.verbosity)
+    config = allow_descriptors(options.config)
+    log = AssociationLog(config.verbosity)
     try:
-        service = service_for(options.config, observers=[log], reactor=reactor)
+        service = service_for(config, observers=[log], reactor=reactor)
     except ConfigError as error:
         raise _Exit(usage_error(error)) from None
     except CannotStart as error:
         raise _Exit(error) from None
     log.started()
-    allow_descriptors(options.config)
     return _Program(service)

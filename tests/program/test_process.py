@@ -14,40 +14,54 @@ INFINITE = resource.RLIM_INFINITY
 
 
 class DescriptorsTests(SynchronousTestCase):
-    """2 x 256 associations, 64 connections without one, 64 for itself: 640 by default."""
+    """2 x 256 associations, 64 connections without one, 32 for itself: 608 by default."""
 
     def allow(self, soft: int, hard: int, error: Exception | None = None, **options: Any) -> tuple[Any, list[str]]:
-        """The limits that are set, if any, and what is logged, in a process that has these."""
+        """The limits that are set, if any, and what is logged, in a process that has these; then what is left of it."""
         with (
             mock.patch.object(resource, "getrlimit", return_value=(soft, hard)),
             mock.patch.object(resource, "setrlimit", side_effect=error) as setrlimit,
             capturedLogs() as logs,
         ):
-            allow_descriptors(Config(**options))
+            self.config = allow_descriptors(Config(**options))
         calls = [call.args for call in setrlimit.call_args_list]
         return calls, [formatEvent(event) for event in logs]
 
     def test_enough(self) -> None:
         """Where there are enough nothing is done."""
-        for soft in (640, 1024, INFINITE):
+        for soft in (608, 1024, INFINITE):
             self.assertEqual(([], []), self.allow(soft, INFINITE))
+            self.assertEqual(Config(), self.config)
 
     def test_raised(self) -> None:
         """Where there may be more the soft limit is raised, to what the options need."""
-        for hard in (640, 4096, INFINITE):
-            self.assertEqual(([(resource.RLIMIT_NOFILE, (640, hard))], []), self.allow(256, hard))
-        expected = [(resource.RLIMIT_NOFILE, (2 * 500 + 100 + 64, INFINITE))]
+        for hard in (608, 4096, INFINITE):
+            self.assertEqual(([(resource.RLIMIT_NOFILE, (608, hard))], []), self.allow(256, hard))
+            self.assertEqual(Config(), self.config)
+        expected = [(resource.RLIMIT_NOFILE, (2 * 500 + 100 + 32, INFINITE))]
         self.assertEqual((expected, []), self.allow(1024, INFINITE, max_associations=500, max_unassociated=100))
 
     def test_not_enough(self) -> None:
-        """Where there may not, it is raised as far as it goes, and the user is told what to do."""
-        told = (
-            " file descriptors are allowed (ulimit -n), 640 may be needed: allow more, or fewer associations "
-            "(--max-associations)"
+        """Where there may not, it is raised as far as it goes, there is less of everything, and the user is told."""
+        line = (
+            "{} file descriptors are allowed (ulimit -n), 608 may be needed: there will be no more than {} "
+            "associations (--max-associations) and {} other connections (--max-unassociated)"
         )
-        raised = [(resource.RLIMIT_NOFILE, (639, 639))]
-        self.assertEqual((raised, ["639" + told]), self.allow(256, 639))
-        self.assertEqual(([], ["639" + told]), self.allow(639, 639))
-        for error in (ValueError("no"), OSError("no")):  # a system with a bound that it does not tell
-            _, lines = self.allow(256, INFINITE, error)
-            self.assertEqual(["256" + told], lines)
+        for allowed, associations, unassociated in ((607, 255, 64), (232, 75, 50), (40, 3, 2), (32, 1, 1), (3, 1, 1)):
+            raised = [(resource.RLIMIT_NOFILE, (allowed, allowed))]
+            told = [line.format(allowed, associations, unassociated)]
+            self.assertEqual((raised, told), self.allow(2, allowed))
+            self.assertEqual(([], told), self.allow(allowed, allowed))
+            less = Config(max_associations=associations, max_unassociated=unassociated)
+            self.assertEqual(less, self.config)
+
+    def test_refused(self) -> None:
+        """So it is on a system that has a bound which it does not tell."""
+        for error in (ValueError("no"), OSError("no")):
+            self.allow(232, INFINITE, error)
+            self.assertEqual(Config(max_associations=75, max_unassociated=50), self.config)
+
+    def test_asked_for_less(self) -> None:
+        """Nobody gets more than he has asked for."""
+        self.allow(40, 40, max_associations=2, max_unassociated=30)
+        self.assertEqual(Config(max_associations=2, max_unassociated=2), self.config)
