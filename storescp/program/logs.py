@@ -100,11 +100,12 @@ class AssociationLog(AssociationObserver):
         if not self._failing:
             return
         if isinstance(cause, Excess):
-            text = f"{text} ({spelling(cause.limit)})"
             left_out = self._limits.left_out((cause.limit, _host(peer)))
         else:
             left_out = self._mistakes.left_out(_host(peer))
-        if left_out is not None:
+        if left_out is None:
+            self._info(text)  # who wants all of it gets all of it
+        else:
             more = f"; {left_out} more such lines were left out" if left_out else ""
             log("{text}", text=_shown(text) + more)
 
@@ -135,8 +136,7 @@ class AssociationLog(AssociationObserver):
     def association_rejected(self, association: Association, answer: AAssociateRJ, cause: str) -> None:
         self._info(f"Association Rejected: {dump.rejection(answer)}")
         if isinstance(cause, Excess):
-            who = f"{association.calling_ae_title} at {association.peer}"
-            self._warn(association.peer, f"An association of {who} is rejected: {cause}", cause)
+            self._warn(association.peer, f"An association of {_who(association)} is rejected: {_why(cause)}", cause)
 
     def message_received(self, association: Association, context: PresentationContext, command: Command) -> None:
         if self._debugging:
@@ -156,21 +156,21 @@ class AssociationLog(AssociationObserver):
 
     def instance_refused(self, association: Association, request: StoreRequest, failure: StoreFailure) -> None:
         text = (
-            f"Storing {request.sop_instance_uid} from {association.calling_ae_title} at {association.peer} failed: "
-            f"{failure}; answered {dump.status(failure.status)}"
+            f"Storing {request.sop_instance_uid} from {_who(association)} failed: "
+            f"{_why(failure.cause)}; answered {dump.status(failure.status)}"
         )
         self._error(association.peer, text, failure.cause)
 
     def instance_dropped(self, association: Association, request: StoreRequest, cause: str) -> None:
-        text = f"{request.sop_instance_uid} from {association.calling_ae_title} was cut off"
+        text = f"{request.sop_instance_uid} was cut off"
         if association in self._cut_off:  # its end, which is the cause, comes next: one line is enough for both
             self._cut_off[association] = text
         else:
-            self._warn(association.peer, f"{text}: {cause}")
+            self._warn(association.peer, f"{text}: {cause} ({_who(association)})")
 
     def message_sent(self, association: Association, context: PresentationContext, command: Command) -> None:
         if isinstance(command, OtherRSP):
-            text = f"A request of {association.calling_ae_title} was refused: {dump.status(command.status)}"
+            text = f"A request of {_who(association)} was refused: {dump.status(command.status)}"
             self._warn(association.peer, text)
         # A C-STORE that succeeds says so by the lack of a further line, as it always did.
         if self._debugging and not (isinstance(command, CStoreRSP) and command.status == Status.SUCCESS):
@@ -179,22 +179,31 @@ class AssociationLog(AssociationObserver):
     def association_released(self, association: Association) -> None:
         cut_off = self._cut_off.pop(association, "")
         if cut_off:
-            self._warn(association.peer, f"{cut_off}: the peer released the association")
+            self._warn(association.peer, f"{cut_off}: the peer released the association ({_who(association)})")
         self._info("Association Released")
 
     def association_aborted(self, association: Association, abort: AAbort | PAbort, cause: str) -> None:
         cut_off = self._cut_off.pop(association, "")
-        text = f"Association Aborted: {cause}; {cut_off}" if cut_off else f"Association Aborted: {cause}"
-        self._error(association.peer, text, cause)
+        more = f"; {cut_off}" if cut_off else ""
+        self._error(association.peer, f"Association Aborted: {_why(cause)}{more} ({_who(association)})", cause)
         if self._debugging:
             self._debug(dump.abort(abort))
 
     def connection_refused(self, peer: str, cause: str) -> None:
-        self._warn(peer, f"Connection from {peer} ended without an association: {cause}", cause)
+        self._warn(peer, f"Connection from {peer} ended without an association: {_why(cause)}", cause)
 
 
 def _shown(text: str) -> str:
     return escape(shorten(text))
+
+
+def _who(association: Association) -> str:
+    return f"{association.calling_ae_title} at {association.peer}"
+
+
+def _why(cause: str) -> str:
+    """A cause, and the option where it is a limit."""
+    return f"{cause} ({spelling(cause.limit)})" if isinstance(cause, Excess) else cause
 
 
 def _host(peer: str) -> str:

@@ -184,7 +184,7 @@ class ULProtocol(Protocol):
         self._steps: Iterator[None] | None = None  # of the latest P-DATA-TF, while there may be more
         self._receiving = False
         self._connected = False  # and not closing
-        self._heard = False  # anything
+        self.heard = False  # anything
         self._requested = False  # an association has been, whatever was the answer
         self._abort_sent = False
         self._holds = 0
@@ -225,7 +225,7 @@ class ULProtocol(Protocol):
     def dataReceived(self, data: bytes) -> None:
         if not self._holds and self.state is not Sta.Sta13:
             self._silence.start()
-        self._heard = True
+        self.heard = True
         self._chunks.append(data)
         self._receive()
 
@@ -320,7 +320,7 @@ class ULProtocol(Protocol):
     def _lost_unrequested(self, reason: Failure) -> None:
         if not reason.check(ConnectionClosed):
             self._end_unrequested(_failed(reason))
-        elif self._heard:  # of those that only look whether somebody listens there is nothing to tell
+        elif self.heard:  # of those that only look whether somebody listens there is nothing to tell
             self._end_unrequested(self._lost)
 
     # The service: what the user requests and responds.
@@ -425,6 +425,7 @@ class ULProtocol(Protocol):
         self._artim.stop()
 
     def close(self) -> None:
+        self._end_unrequested(self._cause)
         self._framer.stop()
         self._silence.stop()
         self._fragment.stop()

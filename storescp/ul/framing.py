@@ -18,7 +18,8 @@ _LIMITED_BY = {
 _OTHER_PROTOCOLS = {
     0x0B: "HL7",
     0x16: "TLS",
-    **dict.fromkeys(b"CDGHOPT", "HTTP"),  # of CONNECT, DELETE, GET, HEAD, OPTIONS, POST or PUT, TRACE
+    **dict.fromkeys(b"CDGHOT", "HTTP"),  # of CONNECT, DELETE, GET, HEAD, OPTIONS, TRACE
+    ord("P"): "HTTP or the PROXY protocol",
 }
 
 

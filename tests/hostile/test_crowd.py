@@ -35,7 +35,7 @@ def refused(sent: bytes, end: Callable[[Sender], None], cause: str) -> Bad:
 
 
 def aborted(sent: bytes, end: Callable[[Sender], None], cause: str) -> Bad:
-    return Bad(ASSOCIATE_RQ + sent, end, f"E: Association Aborted: {cause}")
+    return Bad(ASSOCIATE_RQ + sent, end, f"E: Association Aborted: {cause} (TESTSCU at PEER)")
 
 
 BAD = (
@@ -64,7 +64,7 @@ BAD = (
     aborted(p_data_tf(2, b"data without a command"), Sender.reset, "data without a command"),
     aborted(p_data_tf(3, bytes(1000)), Sender.close, "a command element (0000,0000) of 0 bytes cannot be here"),
     aborted(b"", Sender.reset, LOST),
-    aborted(INSTANCE[: len(INSTANCE) // 2], Sender.reset, f"{LOST}; 1.2.3 from TESTSCU was cut off"),  # it has a file
+    aborted(INSTANCE[: len(INSTANCE) // 2], Sender.reset, f"{LOST}; 1.2.3 was cut off"),  # it has a file
 )
 
 

@@ -3,9 +3,9 @@
 import sys
 import time
 
-from tests.hostile import ECHO_RQ, ECHO_RSP, HANGING, MIB, HostileTestCase, Peer, descriptors, memory
+from tests.hostile import ECHO_RQ, ECHO_RSP, HANGING, MIB, HostileTestCase, Peer, descriptors, kinds, memory
 from tests.senders import RELEASE_RP, RELEASE_RQ
-from tests.servers import Ended, Server, wait_until
+from tests.servers import Server, wait_until
 
 UNREAD = 1  # seconds, in the place of 30
 IMPATIENT = f"""
@@ -45,7 +45,8 @@ class UnreadTests(HostileTestCase):
         base_line = descriptors(server)
         self.deaf(server)
         wait_until(lambda: descriptors(server) == base_line, "the end of the connection", HANGING)
-        self.assertEqual(f"E: Association Aborted: the peer has read nothing for {UNREAD} s\n", server.stderr)
+        log = {f"E: Association Aborted: the peer has read nothing for {UNREAD} s (TESTSCU at PEER)"}
+        self.assertEqual(log, kinds(server.stderr))
         self.assert_echoes(server)
 
     def test_end(self) -> None:
@@ -54,8 +55,8 @@ class UnreadTests(HostileTestCase):
         port = server.port
         self.deaf(server)
         ended = server.stop(seconds=HANGING)
-        log = "E: Association Aborted: this server stops\n"
-        self.assertEqual(Ended(0, f"storescp: listening on port {port}\n", log), ended)
+        self.assertEqual((0, f"storescp: listening on port {port}\n"), (ended.code, ended.stdout))
+        self.assertEqual({"E: Association Aborted: this server stops (TESTSCU at PEER)"}, kinds(ended.stderr))
 
 
 class UnclosedTests(HostileTestCase):

@@ -210,7 +210,7 @@ class LogTests(DCMTKTestCase):
         server = self.serve()
         self.run_client("echoscu", "--abort", "localhost", str(server.port))
         self.send("storescu", server.port, CT_SMALL)
-        self.assert_log(server, "E: Association Aborted: by the peer")
+        self.assert_log(server, "E: Association Aborted: by the peer (ECHOSCU at PEER)")
         self.assertEqual([], not_among([CT_SMALL], self.stored))
 
     def test_title(self) -> None:

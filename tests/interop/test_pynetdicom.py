@@ -269,7 +269,7 @@ class ServiceTests(PynetdicomTestCase):
         association = self.associate(server.port, [build_context(CT, EXPLICIT_LE)])
         association.abort()
         self.send(server.port, [Shipped(CT_SMALL, UID(CT), UID(EXPLICIT_LE))], unchanged=True)
-        self.assert_log(server, "E: Association Aborted: by the peer")
+        self.assert_log(server, "E: Association Aborted: by the peer (PYNETDICOM at PEER)")
         self.assertEqual([], not_among([CT_SMALL], self.stored))
 
     def test_associations_side_by_side(self) -> None:

@@ -284,7 +284,7 @@ class DebugTests(LogTestCase):
         self.associate().abort()
         self.assertEqual(
             [
-                "E: Association Aborted: by the peer",
+                "E: Association Aborted: by the peer (TESTSCU at 192.168.1.1:54321)",
                 "D: ========================== BEGIN A-ABORT ========================",
                 "D: Abort Source: Service User",
                 "D: Abort Reason: Reason Not Specified",
@@ -404,10 +404,10 @@ class EventTests(LogTestCase):
         self.associate().write(bytes.fromhex("09 00 00000000"))
         self.associate().write(bytes.fromhex("01 00 00000000"))
         self.assert_printed(
-            "E: Association Aborted: by the peer",
-            "E: Association Aborted: the connection was lost",
-            "E: Association Aborted: PDU type 09H is unknown",
-            "E: Association Aborted: an A-ASSOCIATE of 0 bytes is too short",
+            "E: Association Aborted: by the peer (TESTSCU at 192.168.1.1:54321)",
+            "E: Association Aborted: the connection was lost (TESTSCU at 192.168.1.1:54321)",
+            "E: Association Aborted: PDU type 09H is unknown (TESTSCU at 192.168.1.1:54321)",
+            "E: Association Aborted: an A-ASSOCIATE of 0 bytes is too short (TESTSCU at 192.168.1.1:54321)",
         )
 
     def test_no_association(self) -> None:
@@ -427,7 +427,7 @@ class EventTests(LogTestCase):
 
     def test_unknown_operation(self) -> None:
         """A request of an operation that is not ours is a warning."""
-        warning = "W: A request of TESTSCU was refused: 0x0211 (Unrecognized Operation)"
+        warning = "W: A request of TESTSCU at 192.168.1.1:54321 was refused: 0x0211 (Unrecognized Operation)"
         for verbosity, lines in {"quiet": [], "normal": [warning]}.items():
             self.start(verbosity)
             scu = self.associate()
@@ -470,7 +470,7 @@ class EventTests(LogTestCase):
             [
                 "info Association Received",
                 "info Association Accepted",
-                r"warn A request of \x1b[2J was refused: 0x0211 (Unrecognized Operation)",
+                r"warn A request of \x1b[2J at 192.168.1.1:54321 was refused: 0x0211 (Unrecognized Operation)",
                 "info Association Released",
             ],
             [f"{event['log_level'].name} {formatEvent(event)}" for event in events],
@@ -571,13 +571,14 @@ class LimitTests(LogTestCase):
         """An instance that ends with its association is in the line of that, and spared with it."""
         request = CStoreRQ(affected_sop_class_uid=CT, message_id=1, affected_sop_instance_uid=UID)
         lines = {
-            b"": "E: Association Aborted: the connection was lost; 1.2.3.4.5.6 from TESTSCU was cut off",
+            b"": "E: Association Aborted: the connection was lost; 1.2.3.4.5.6 was cut off"
+            " (TESTSCU at 192.168.1.1:54321)",
             bytes.fromhex(
                 "04 00 00004001"
-            ): "E: Association Aborted: PDU of type 04H claims 16385 bytes, more than 16384; "
-            "1.2.3.4.5.6 from TESTSCU was cut off (-pdu/--max-pdu)",
-            bytes.fromhex("05 00 00000004 00000000"): "W: 1.2.3.4.5.6 from TESTSCU was cut off: "
-            "the peer released the association",
+            ): "E: Association Aborted: PDU of type 04H claims 16385 bytes, more than 16384 (-pdu/--max-pdu)"
+            "; 1.2.3.4.5.6 was cut off (TESTSCU at 192.168.1.1:54321)",
+            bytes.fromhex("05 00 00000004 00000000"): "W: 1.2.3.4.5.6 was cut off: "
+            "the peer released the association (TESTSCU at 192.168.1.1:54321)",
         }
         for end, line in lines.items():
             self.start("normal")
@@ -603,7 +604,7 @@ class LimitTests(LogTestCase):
             self.assertEqual([], events)
 
     def test_rejected(self) -> None:
-        """With -v an association that is rejected has its line of any time beside the one that is spared."""
+        """With -v an association that is rejected has its line of any time, and what is left out else is said too."""
         self.start("verbose", max_associations=1)
         self.associate()
         for _ in range(2):
@@ -617,7 +618,8 @@ class LimitTests(LogTestCase):
             "W: An association of TESTSCU at 192.168.1.1:54321 is rejected: 1 associations are open "
             "(--max-associations)"
         )
-        self.assertEqual([*rejected, warning, *rejected], self.printed.lines[2:])
+        left_out = f"I{warning[1:]}"
+        self.assertEqual([*rejected, warning, *rejected, left_out], self.printed.lines[2:])
 
 
 Reach = Callable[[LimitTests], object]
@@ -646,8 +648,8 @@ REACHED: list[tuple[Reach, dict[str, Any], str]] = [
     (
         lambda test: test.store(),
         {"max_instance_size": 19},
-        f"E: Storing 1.2.3.4.5.6 from TESTSCU at {AT} failed: it has more than 19 bytes; "
-        "answered 0xA700 (Out of Resources) (--max-instance-size)",
+        f"E: Storing 1.2.3.4.5.6 from TESTSCU at {AT} failed: it has more than 19 bytes "
+        "(--max-instance-size); answered 0xA700 (Out of Resources)",
     ),
     (
         lambda test: test.connect("192.168.1.1", bytes.fromhex("01 00 00001001")),
@@ -673,12 +675,14 @@ REACHED: list[tuple[Reach, dict[str, Any], str]] = [
     (
         lambda test: test.associate().write(bytes.fromhex("04 00 00001007 00001003 01 01") + bytes(4097)),
         {"max_command_set": 4096},
-        "E: Association Aborted: a command set of more than 4096 bytes (--max-command-set)",
+        "E: Association Aborted: a command set of more than 4096 bytes (--max-command-set)"
+        " (TESTSCU at 192.168.1.1:54321)",
     ),
     (
         lambda test: test.associate().write(bytes.fromhex("04 00 00004001")),
         {},
-        "E: Association Aborted: PDU of type 04H claims 16385 bytes, more than 16384 (-pdu/--max-pdu)",
+        "E: Association Aborted: PDU of type 04H claims 16385 bytes, more than 16384 (-pdu/--max-pdu)"
+        " (TESTSCU at 192.168.1.1:54321)",
     ),
 ]
 
@@ -746,6 +750,7 @@ class HostileTextTests(LogTestCase):
                 f"E: Storing {text} from {text} at 192.168.1.1:54321 failed: "
                 "a SOP Instance UID of 11 characters is not usable; answered 0xC000 (Cannot Understand)",
                 "D: Affected SOP Instance UID     : " + text,
+                f"E: Association Aborted: by the peer ({text} at 192.168.1.1:54321)",
             ],
             [line for line in lines if "\\" in line],
         )

@@ -205,7 +205,7 @@ class CellTestCase(ServerTestCase):
         outcomes: dict[str, tuple[bytes, str, list[Event]]] = {
             ".": (b"", "open", []),
             "AA-1": (ABORT, "open", unrequested),
-            "AA-2": (b"", "closing", unrequested if event == "ARTIM expired" else []),
+            "AA-2": (b"", "closing", unrequested),
             "AA-3": (b"", "closing", [*drop, by_peer]),
             "AA-4": (b"", "open", [*drop, ("association_aborted", PAbort(0), LOST)]),
             "AA-5": (b"", "open", []),

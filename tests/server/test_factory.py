@@ -215,6 +215,11 @@ class ShutdownTests(FactoryTestCase):
             self.setUp()
             self.assertTrue(self.ends_at_once(ASSOCIATE_RQ + STORE_COMMAND + end))
 
+    def test_port_that_never_closes(self) -> None:
+        """A port that does not tell of its end, because it could not be closed, is not waited for."""
+        self.connect(ASSOCIATE_RQ).disconnect()
+        self.assertTrue(self.successResultOf(self.scp.shutdown()))
+
     def test_finishes(self) -> None:
         """A C-STORE under way goes on, is answered with Success, and then the association is aborted."""
         peer = self.connect(ASSOCIATE_RQ + STORE_COMMAND + p_data(pdv(3, DATA, b"the bytes ")))

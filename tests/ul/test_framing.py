@@ -184,13 +184,12 @@ class CauseTests(SynchronousTestCase):
             "HTTP": (
                 b"GET / HTTP/1.1",
                 b"HEAD /",
-                b"POST / ",
-                b"PUT / H",
                 b"DELETE ",
                 b"CONNECT",
                 b"OPTIONS",
                 b"TRACE /",
             ),
+            "HTTP or the PROXY protocol": (b"POST / ", b"PUT / H", b"PROXY TCP4 "),
             "TLS": (wire("16 03 01 0200 01"), wire("16 03 03 00C5 01")),
             "HL7": (b"\x0bMSH|^~\\&|",),
         }

@@ -34,6 +34,11 @@ def fragments(context_id: int, command: bytes) -> bytes:
     )
 
 
+def aborted(cause: str) -> str:
+    """The line of an association that has ended so."""
+    return f"E: Association Aborted: {cause} (MODALITY at 192.168.1.1:54321)"
+
+
 class ValueTests(MalformedTestCase):
     """P-DATA-TF: presentation data values, and what they are put together to."""
 
@@ -41,12 +46,12 @@ class ValueTests(MalformedTestCase):
         """A PDV that is not as long as it claims is no valid value; what came before it in its PDU is answered."""
         for claim in (0, 1, 3, 4, 0x7FFFFFFF, 0xFFFFFFFF):
             value = claim.to_bytes(4, "big") + b"\3\3"
-            line = f"E: Association Aborted: a PDV claims {claim} bytes of 2"
+            line = aborted(f"a PDV claims {claim} bytes of 2")
             self.check(p_data(value), abort(2, 6), line)
             self.check(p_data(pdv(1, LAST_COMMAND, ECHO_RQ), value), ECHOED + abort(2, 6), line)
-        self.check(p_data(), abort(2, 6), "E: Association Aborted: a P-DATA-TF without a PDV")
+        self.check(p_data(), abort(2, 6), aborted("a P-DATA-TF without a PDV"))
         for size in range(1, 6):
-            line = f"E: Association Aborted: {size} bytes are too few for a PDV"
+            line = aborted(f"{size} bytes are too few for a PDV")
             self.check(p_data(bytes(size)), abort(2, 6), line)
 
     def test_amid_an_instance(self) -> None:
@@ -58,7 +63,7 @@ class ValueTests(MalformedTestCase):
             p_data(pdv(3, LAST_COMMAND, STORE_RQ)): (ABORT, "a command fragment inside a data set"),
         }
         for pdu, (answer, cause) in causes.items():
-            lines = (f"E: Association Aborted: {cause}; 1.2.3 from MODALITY was cut off",)
+            lines = (aborted(f"{cause}; 1.2.3 was cut off"),)
             for begun in (STORE_COMMAND, HALF, STORE_COMMAND + p_data(pdv(3, DATA, bytes(16378))) * 20):
                 self.check(begun + pdu, answer, *lines)
 
@@ -66,13 +71,13 @@ class ValueTests(MalformedTestCase):
         """A P-DATA-TF may have the bytes that were announced, and is refused for one more before any has come."""
         fragment = DATA_SET + bytes(16378 - len(DATA_SET))
         self.check_stored(store=STORE_COMMAND + p_data(pdv(3, LAST_DATA, fragment)), data_set=fragment)
-        line = "E: Association Aborted: PDU of type 04H claims 16385 bytes, more than 16384 (-pdu/--max-pdu)"
+        line = aborted("PDU of type 04H claims 16385 bytes, more than 16384 (-pdu/--max-pdu)")
         self.check(wire("04 00 00004001"), abort(2, 6), line)
 
     def test_contexts(self) -> None:
         """A command on a context that was not proposed, was rejected, or cannot be, is no valid value."""
         for number in (5, 7, 0, 2, 255):
-            line = f"E: Association Aborted: a message on presentation context {number}, which was not accepted"
+            line = aborted(f"a message on presentation context {number}, which was not accepted")
             self.check(p_data(pdv(number, LAST_COMMAND, ECHO_RQ)) + ECHO, abort(2, 6), line)
 
     def test_reserved_bits(self) -> None:
@@ -82,16 +87,16 @@ class ValueTests(MalformedTestCase):
     def test_order(self) -> None:
         """Data before a command, and a command in two contexts, are the user's to refuse."""
         for control in (DATA, LAST_DATA):
-            self.check(p_data(pdv(3, control, DATA_SET)), ABORT, "E: Association Aborted: data without a command")
+            self.check(p_data(pdv(3, control, DATA_SET)), ABORT, aborted("data without a command"))
         self.check(
             p_data(pdv(3, COMMAND, STORE_RQ[:20]), pdv(1, LAST_COMMAND, STORE_RQ[20:])),
             ABORT,
-            "E: Association Aborted: a fragment on context 1 in a message on 3",
+            aborted("a fragment on context 1 in a message on 3"),
         )
         self.check(
             p_data(pdv(3, COMMAND, STORE_RQ[:20]), pdv(3, LAST_DATA, DATA_SET)),
             ABORT,
-            "E: Association Aborted: data without a command",
+            aborted("data without a command"),
         )
 
 
@@ -123,14 +128,14 @@ class CommandTests(MalformedTestCase):
 
     def check_aborted(self, command: bytes, cause: str) -> None:
         """This command cannot be answered."""
-        self.check(p_data(pdv(3, LAST_COMMAND, command)) + END, ABORT, f"E: Association Aborted: {cause}")
+        self.check(p_data(pdv(3, LAST_COMMAND, command)) + END, ABORT, aborted(f"{cause}"))
 
     def check_mistyped(self, command: bytes) -> None:
         """This C-STORE-RQ is answered with 0212H when its data set has come, and the association goes on."""
         self.check(
             p_data(pdv(3, LAST_COMMAND, command)) + END + ECHO + RELEASE_RQ,
             self.refused("0180", "1202") + ECHOED + RELEASE_RP,
-            "W: A request of MODALITY was refused: 0x0212 (Mistyped Argument)",
+            "W: A request of MODALITY at 192.168.1.1:54321 was refused: 0x0212 (Mistyped Argument)",
         )
 
     def check_lenient(self, command: bytes) -> None:
@@ -198,7 +203,7 @@ class CommandTests(MalformedTestCase):
         """0211H: an operation that is not ours; a data set of it is skipped, and the association goes on."""
         for field, answer in {"2000": "2080", "4001": "4081", "FF7F": "FFFF", "0000": "0080"}.items():
             command = STORE_RQ.replace(STORE_FIELD, STORE_FIELD[:-2] + wire(field))
-            line = "W: A request of MODALITY was refused: 0x0211 (Unrecognized Operation)"
+            line = "W: A request of MODALITY at 192.168.1.1:54321 was refused: 0x0211 (Unrecognized Operation)"
             pdus = p_data(pdv(3, LAST_COMMAND, command)) + END
             self.check(pdus + ECHO + RELEASE_RQ, self.refused(answer, "1102") + ECHOED + RELEASE_RP, line)
 
@@ -206,20 +211,20 @@ class CommandTests(MalformedTestCase):
         """0212H: a C-STORE that announces no data set; one that comes all the same is data without a command."""
         command = p_data(pdv(3, LAST_COMMAND, STORE_RQ.replace(DATA_SET_TYPE, DATA_SET_TYPE[:-2] + wire("0101"))))
         answer = self.refused("0180", "1202")
-        line = "W: A request of MODALITY was refused: 0x0212 (Mistyped Argument)"
+        line = "W: A request of MODALITY at 192.168.1.1:54321 was refused: 0x0212 (Mistyped Argument)"
         self.check(command + ECHO + RELEASE_RQ, answer + ECHOED + RELEASE_RP, line)
-        self.check(command + END, answer + ABORT, line, "E: Association Aborted: data without a command")
+        self.check(command + END, answer + ABORT, line, aborted("data without a command"))
 
     def test_length(self) -> None:
         """A command set may have 65536 bytes, in whatever fragments, and not one more."""
         full = with_length(65536)
-        line = "E: Association Aborted: a command set of more than 65536 bytes (--max-command-set)"
+        line = aborted("a command set of more than 65536 bytes (--max-command-set)")
         self.check_stored(store=fragments(3, full) + END)
         self.check(fragments(3, full + b"a") + END, ABORT, line)
         endless = p_data(pdv(3, COMMAND, bytes(16378)))
         self.check(endless * 8, ABORT, line)
         self.check_stored(store=fragments(3, with_length(4096)) + END, max_command_set=4096)
-        line = "E: Association Aborted: a command set of more than 4096 bytes (--max-command-set)"
+        line = aborted("a command set of more than 4096 bytes (--max-command-set)")
         self.check(fragments(3, with_length(4097)) + END, ABORT, line, max_command_set=4096)
 
 

@@ -372,7 +372,8 @@ class OtherProtocolTests(MalformedTestCase):
     def test_other_hellos(self) -> None:
         """So are the methods of HTTP, and what is not known at all."""
         for method in (b"POST", b"HEAD", b"OPTIONS", b"CONNECT", b"PUT", b"DELETE", b"TRACE"):
-            cause = f"PDU type {method[0]:02X}H is unknown; it may be HTTP"
+            other = "HTTP or the PROXY protocol" if method[:1] == b"P" else "HTTP"
+            cause = f"PDU type {method[0]:02X}H is unknown; it may be {other}"
             self.check_unassociated(method + b" / HTTP/1.1\r\n\r\n", cause)
         self.check_unassociated(b"SSH-2.0-client\r\n", "PDU type 53H is unknown")
         self.check_unassociated(b"\r\n\r\n\r\n", "PDU type 0DH is unknown")
