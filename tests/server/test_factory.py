@@ -20,6 +20,7 @@ from tests.server import (
     ECHOED,
     LAST_COMMAND,
     LAST_DATA,
+    RELEASE_RP,
     RELEASE_RQ,
     STORE,
     STORE_COMMAND,
@@ -260,6 +261,24 @@ class ShutdownTests(FactoryTestCase):
         self.assertEqual(STORED + ABORT, peer.heard())
         peer.disconnect()
         self.assertTrue(self.successResultOf(stopped))
+
+    def test_released_amid_an_instance(self) -> None:
+        """A peer that releases in place of the rest of its instance is answered, and not waited for either."""
+        peer = self.connect(ASSOCIATE_RQ + STORE_COMMAND)
+        stopped = self.shutdown()
+        self.assertEqual((RELEASE_RP, True), (peer.write(RELEASE_RQ), peer.transport.disconnecting))
+        peer.disconnect()
+        self.assertTrue(self.successResultOf(stopped))
+
+    def test_mistake_behind_the_end(self) -> None:
+        """What is wrong behind the end of the last message, in the same PDU, is not looked at any more."""
+        self.finished.callback(None)
+        peer = self.connect(ASSOCIATE_RQ + STORE_COMMAND)
+        stopped = self.shutdown()
+        self.assertEqual(STORED + ABORT, peer.write(p_data(pdv(3, LAST_DATA, b""), b"no PDV")))
+        peer.disconnect()
+        self.assertTrue(self.successResultOf(stopped))
+        self.assertEqual([], self.flushLoggedErrors())
 
     def test_receiving(self) -> None:
         """An instance that is still being received when the grace is over is cut off, and dropped."""
