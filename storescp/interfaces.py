@@ -73,7 +73,7 @@ class IInstanceSink(Interface):
         """The data set will never be complete: forget it, leave nothing behind.
 
         Where that takes time, a Deferred that fires when it is done: until then it counts as an association of
-        the peer, so that nobody can send faster than it is forgotten.
+        the peer, so that nobody can send faster than it is forgotten. It, too, is cancelled at the storage timeout.
         """
 
 

@@ -3,9 +3,10 @@
 # C0, DEL and C1 could move the cursor or forge a line; separators and bidi controls show text as another.
 _CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
 _SEPARATORS_AND_BIDI = (0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+_SURROGATES = range(0xD800, 0xE000)  # no file may take them
 _ESCAPES = {
     **{code: f"\\x{code:02x}" for code in _CONTROLS},
-    **{code: f"\\u{code:04x}" for code in _SEPARATORS_AND_BIDI},
+    **{code: f"\\u{code:04x}" for code in (*_SEPARATORS_AND_BIDI, *_SURROGATES)},
 }
 
 

@@ -187,7 +187,7 @@ class Acceptor(ServiceUser):
         self._observers.tell("association_aborted", self._association, abort, self._counted(cause))
 
     def _unseat_if_done(self) -> None:
-        """Let another association have the place, once nothing of this one is left, neither here nor in the storage."""
+        """Let another association have the place, once the storage, too, is done with this one, or is given up."""
         if self._lost and self._seat is not None and not (self._finishing or self._dropping):
             seat, self._seat = self._seat, None
             self._service.census.unseat(seat)
@@ -235,7 +235,7 @@ class Acceptor(ServiceUser):
 
     def _abort(self, sink: IInstanceSink) -> "Deferred[Any]":
         self._dropping += 1
-        return maybeDeferred(sink.abort).addErrback(self._not_dropped).addCallback(self._dropped)
+        return self._await(maybeDeferred(sink.abort)).addErrback(self._not_dropped).addCallback(self._dropped)
 
     def _not_dropped(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
@@ -255,8 +255,6 @@ class Acceptor(ServiceUser):
         return self._reader.within_message
 
     def command_received(self, context_id: int, elements: Elements, has_data_set: bool) -> None:
-        if not self._open:  # a message before this one, in the same PDU, was the end
-            return
         context = self._contexts.get(context_id)
         if context is None:
             raise InvalidPDU(f"a message on presentation context {context_id}, which was not accepted")
@@ -457,8 +455,9 @@ class Acceptor(ServiceUser):
         """Abort the association, and what the storage does for it."""
         self.cut = self.cut or (self._stopping and self.busy)
         self._cause = cause
+        late = list(self._awaited)  # not what the abort will make us await
         self.provider.abort(cause)
-        for awaited in list(self._awaited):
+        for awaited in late:
             awaited.cancel()
 
     def _failed(self, failure: Failure) -> None:

@@ -18,7 +18,7 @@ from zope.interface import implementer
 from storescp.config import Config
 from storescp.errors import AbortReason, InvalidMessage, InvalidPDU
 from storescp.server.timers import Timer
-from storescp.server.turns import TURN, Turns
+from storescp.server.turns import GLANCE, TURN, Turns
 from storescp.ul.framing import Framer
 from storescp.ul.items import ParameterLimits
 from storescp.ul.machine import Evt, Machine, PAbort, Sta
@@ -48,6 +48,7 @@ _CONTROL: dict[int, _Control] = {
 }
 _LENGTHS = dict.fromkeys((AAssociateRJ.TYPE, AReleaseRQ.TYPE, AReleaseRP.TYPE, AAbort.TYPE), 4)
 _UNEXPECTED = "unexpected {} PDU"
+_END = object()
 _DATA_TRANSFER = (Sta.Sta6, Sta.Sta7)  # the states in which P-DATA is indicated
 _OPENSSL_REASON = re.compile(r"'([^']+)'\)")
 
@@ -71,7 +72,7 @@ class ServiceUser:
     def data_indicated(self, body: memoryview) -> Iterator[None]:
         """The body of a P-DATA-TF, looked at one step after the other, the next one perhaps only later.
 
-        A step raises `InvalidPDU` or `InvalidMessage` for what is wrong with it. None comes after the
+        A step raises `InvalidPDU` or `InvalidMessage` for what is wrong with it. No step is taken after the
         association has ended.
         """
         return iter(())
@@ -181,6 +182,7 @@ class ULProtocol(Protocol):
         self._turn_ends = 0.0
         self._chunks: deque[bytes] = deque()  # received, and not yet cut into PDUs
         self._pdus: Iterator[tuple[int, memoryview]] = iter(())  # of the latest chunk
+        self._pdu: tuple[int, memoryview] | None = None  # the next of them
         self._steps: Iterator[None] | None = None  # of the latest P-DATA-TF, while there may be more
         self._receiving = False
         self._connected = False  # and not closing
@@ -227,47 +229,61 @@ class ULProtocol(Protocol):
             self._silence.start()
         self.heard = True
         self._chunks.append(data)
-        self._receive()
+        self._receive(GLANCE)
 
-    def _receive(self) -> None:
-        """Issue what has come, up to a `hold`."""
+    def _receive(self, seconds: float) -> None:
+        """Issue what has come, up to a `hold`; what there is no time for waits for its turn."""
         if self._receiving:  # a `resume` from within: the loop below goes on by itself
             return
         self._receiving = True
-        self._turn_ends = self._turns.seconds() + TURN
+        self._turn_ends = self._turns.seconds() + seconds
         try:
-            while not self._holds and self._receive_next():
-                if self._turns.seconds() > self._turn_ends:
-                    self._end_turn()
-        except InvalidPDU as error:
-            self._invalid_received(error)
+            self._issue_all()
         except Exception:
             _log.failure("An association failed: this is a mistake in storescp")
-            self._framer.stop()
+            self._stop_receiving()
             self.abort("this server failed")
         finally:
             self._receiving = False
 
-    def _receive_next(self) -> bool:
-        """Issue the rest of a P-DATA-TF, or the next PDU. Whether there was anything."""
-        if self._steps is not None:
-            self._go_on(self._steps)
-            return True
-        pdu = next(self._pdus, None)
-        if pdu is None:
-            if not self._chunks:
-                return False
-            self._pdus = self._framer.feed(self._chunks.popleft())
-        elif pdu[0] == PDataTF.TYPE:
-            self._machine.process(Evt.P_DATA_TF, pdu[1])
-        else:
-            self._control_received(*pdu)
+    def _issue_all(self) -> None:
+        try:
+            while not self._holds and self._has_next():
+                self._issue_next()
+                if self._turns.seconds() > self._turn_ends and self._has_next():
+                    self._end_turn()
+        except InvalidPDU as error:  # of the framer
+            self._invalid_received(error)
+
+    def _has_next(self) -> bool:
+        """Whether there is the rest of a P-DATA-TF, or a whole PDU."""
+        while self._steps is None and self._pdu is None:
+            self._pdu = next(self._pdus, None)
+            if self._pdu is None:
+                if not self._chunks:
+                    return False
+                self._pdus = self._framer.feed(self._chunks.popleft())
         return True
 
-    def _go_on(self, steps: Iterator[None]) -> None:
-        """Let the user look at a P-DATA-TF, up to a `hold`, the end of this peer's turn, or that of the association."""
+    def _issue_next(self) -> None:
+        if self._steps is not None:
+            self._issue_steps(self._steps)
+            return
+        assert self._pdu is not None
+        (pdu_type, body), self._pdu = self._pdu, None
+        if pdu_type == PDataTF.TYPE:
+            self._machine.process(Evt.P_DATA_TF, body)
+        else:
+            self._control_received(pdu_type, body)
+
+    def _stop_receiving(self) -> None:
+        self._framer.stop()
+        self._pdu = None
+
+    def _issue_steps(self, steps: Iterator[None]) -> None:
+        """Let the user look at a P-DATA-TF, up to a `hold`, the end of the time, or that of the association."""
         try:
-            while self.state in _DATA_TRANSFER and next(steps, self) is None:
+            while self.state in _DATA_TRANSFER and next(steps, _END) is not _END:
                 if self._holds or self._turns.seconds() > self._turn_ends:
                     self._steps = steps
                     return
@@ -276,15 +292,15 @@ class ULProtocol(Protocol):
         except InvalidMessage as error:
             self.abort(error.cause)
         self._steps = None
-        if self._user.within_message and self.state in _DATA_TRANSFER and not self._holds:
-            self._fragment.start()
-        else:
-            self._fragment.stop()
+        self._await_fragment()
 
     def _end_turn(self) -> None:
         if self._connected:
             self.hold()
-            self._turns.wait(self.resume)
+            self._turns.wait(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._resume(TURN)
 
     def _control_received(self, pdu_type: int, body: memoryview) -> None:
         event, name, decode = self._control[pdu_type]
@@ -304,7 +320,7 @@ class ULProtocol(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._connected = False
-        self._framer.stop()
+        self._stop_receiving()
         self._cause = self._lost
         try:
             if self.state is Sta.Sta2:
@@ -314,7 +330,7 @@ class ULProtocol(Protocol):
         finally:
             for timer in (self._artim, self._silence, self._fragment, self._unread, self._closing):
                 timer.stop()
-            self._turns.leave(self.resume)
+            self._turns.leave(self._take_turn)
             self._user.connection_lost()
 
     def _lost_unrequested(self, reason: Failure) -> None:
@@ -363,15 +379,23 @@ class ULProtocol(Protocol):
             self._flow.pauseProducing()
 
     def resume(self) -> None:
+        self._resume(GLANCE)
+
+    def _resume(self, seconds: float) -> None:
         self._holds -= 1
         if not self._holds:
-            self._receive()
+            self._receive(seconds)
         if not self._holds and self._connected:
             if self.state is not Sta.Sta13:
                 self._silence.start()
-                if self._user.within_message:
-                    self._fragment.start()
+            self._await_fragment()
             self._flow.resumeProducing()
+
+    def _await_fragment(self) -> None:
+        if self._user.within_message and self.state in _DATA_TRANSFER and not self._holds:
+            self._fragment.start()
+        else:
+            self._fragment.stop()
 
     @property
     def _flow(self) -> Any:
@@ -413,7 +437,7 @@ class ULProtocol(Protocol):
             self._user.aborted(primitive, self._cause)
 
     def issue_data(self, body: memoryview) -> None:
-        self._go_on(self._user.data_indicated(body))
+        self._issue_steps(self._user.data_indicated(body))
 
     def start_artim(self) -> None:
         if self.state is Sta.Sta13:  # from now on nothing else is waited for
@@ -426,7 +450,7 @@ class ULProtocol(Protocol):
 
     def close(self) -> None:
         self._end_unrequested(self._cause)
-        self._framer.stop()
+        self._stop_receiving()
         self._silence.stop()
         self._fragment.stop()
         if self._connected:
@@ -456,7 +480,7 @@ class ULProtocol(Protocol):
         self.abort(f"no further fragment of a message for {self._limits.dimse_timeout:g} s (-td)")
 
     def _unread_expired(self) -> None:
-        self._lost = f"the peer has read nothing for {UNREAD:g} s"
+        self._lost = f"the peer has not read what was sent to it for {UNREAD:g} s"
         self._abort_transport()
 
     def _abort_transport(self) -> None:
@@ -477,9 +501,20 @@ class ULProtocol(Protocol):
 class _Reading:
     """Reading from a peer, as the producer of what is written to it: who does not read is not read."""
 
+    _paused = False
+
     def __init__(self, protocol: ULProtocol) -> None:
-        self.pauseProducing = protocol.unread
-        self.resumeProducing = protocol.read
+        self._protocol = protocol
+
+    def pauseProducing(self) -> None:
+        if not self._paused:  # a transport says so at each write, and resumes once
+            self._paused = True
+            self._protocol.unread()
+
+    def resumeProducing(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._protocol.read()
 
     def stopProducing(self) -> None:
         """The connection is lost; the protocol is told that anyway."""

@@ -7,7 +7,9 @@ from twisted.internet.interfaces import IReactorTime
 
 from storescp.server.timers import Timer
 
-TURN = 0.005  # seconds of work at a time, for one peer or for all that wait: one read can bring a thousand requests
+# Seconds of work for one peer: one read can bring a thousand requests.
+GLANCE = 0.0005  # when something has come, whatever comes from others in the same moment
+TURN = 0.005  # when it is its turn; in sum for all whose turn it is
 
 
 class Turns:
@@ -32,9 +34,11 @@ class Turns:
 
     def _call(self) -> None:
         ends = self.seconds() + TURN
-        while self._waiting:
-            self._waiting.popleft()()
-            if self.seconds() > ends:
-                break
-        if self._waiting:
-            self._next.start()
+        try:
+            while self._waiting:
+                self._waiting.popleft()()
+                if self.seconds() > ends:
+                    break
+        finally:
+            if self._waiting:
+                self._next.start()

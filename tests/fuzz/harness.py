@@ -83,7 +83,7 @@ class _Transport(StringTransport):
             self.producer.resumeProducing()
 
     def _pause(self) -> None:
-        if self._unread and not self._paused and self.producer is not None:
+        if self._unread and self.producer is not None:  # at each write, as TCP does
             self._paused = True
             self.producer.pauseProducing()
 

@@ -82,10 +82,10 @@ class Peer(Sender):
         return self
 
     def receive(self) -> bytes:
-        header = self._exactly(6)
-        return header + self._exactly(int.from_bytes(header[2:6], "big"))
+        header = self.receive_bytes(6)
+        return header + self.receive_bytes(int.from_bytes(header[2:6], "big"))
 
-    def _exactly(self, size: int) -> bytes:
+    def receive_bytes(self, size: int) -> bytes:
         """So many bytes, or as many as come before the end."""
         received = b""
         while len(received) < size and (chunk := self._socket.recv(size - len(received))):

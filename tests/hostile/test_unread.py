@@ -45,7 +45,7 @@ class UnreadTests(HostileTestCase):
         base_line = descriptors(server)
         self.deaf(server)
         wait_until(lambda: descriptors(server) == base_line, "the end of the connection", HANGING)
-        log = {f"E: Association Aborted: the peer has read nothing for {UNREAD} s (TESTSCU at PEER)"}
+        log = {f"E: Association Aborted: the peer has not read what was sent to it for {UNREAD} s (TESTSCU at PEER)"}
         self.assertEqual(log, kinds(server.stderr))
         self.assert_echoes(server)
 

@@ -713,6 +713,7 @@ class HostileTextTests(LogTestCase):
             "\u061c\u200e\u200f": r"\u061c\u200e\u200f",
             "\u2028\u2029\u202a\u202b\u202c\u202d\u202e": r"\u2028\u2029\u202a\u202b\u202c\u202d\u202e",
             "\u2066\u2067\u2068\u2069": r"\u2066\u2067\u2068\u2069",
+            "\ud800\udfff": r"\ud800\udfff",
             " ~\xa0\xff{text}\\ \u65e5\u672c": " ~\xa0\xff{text}\\ \u65e5\u672c",
         }
         self.assertEqual(escaped, {text: escape(text) for text in escaped})

@@ -277,6 +277,12 @@ class SeatTests(LimitTestCase):
                     max_instance_size=size,
                 )
 
+    def test_dropping_never_ends(self) -> None:
+        """A storage that never forgets it is given up at the storage timeout, as one that never answers is."""
+        self.sink.dropped = self.dropped
+        self.check_free_after(says(HALF), Peer.disconnect, self.passes(60))
+        self.assertEqual((True, []), (self.dropped.called, self.flushLoggedErrors()))
+
     def test_dropping_fails(self) -> None:
         """A sink that fails to forget it, at once or later, has done with it: logged once, and the seat is free."""
         self.sink.dropped = self.dropped

@@ -858,8 +858,23 @@ class UnreadTests(ServerTestCase):
         self.assertEqual((b"", True), (peer.heard(), peer.transport.disconnected))
         peer.disconnect()
         self.assertEqual(
-            [("association_aborted", PAbort(0), "the peer has read nothing for 30 s")], self.observer.events
+            [("association_aborted", PAbort(0), "the peer has not read what was sent to it for 30 s")],
+            self.observer.events,
         )
+
+    def test_told_often(self) -> None:
+        """A transport that tells at each write that its buffer is full tells once that it is empty."""
+        peer = self.unread()
+        self.clock.advance(29.9)
+        self.producer(peer).pauseProducing()
+        self.producer(peer).resumeProducing()
+        self.assertEqual((ECHOED, "producing"), (peer.write(ECHO), peer.transport.producerState))
+        self.producer(peer).resumeProducing()
+        self.assertEqual((ECHOED, "producing"), (peer.write(ECHO), peer.transport.producerState))
+        self.producer(peer).pauseProducing()
+        self.producer(peer).pauseProducing()
+        self.clock.advance(30)
+        self.assertTrue(peer.transport.disconnected)
 
     def test_in_time(self) -> None:
         """A peer that reads again in time keeps the connection, and has as long the next time."""
