@@ -9,7 +9,6 @@ _ESCAPES = {
     **{code: f"\\u{code:04x}" for code in (*_SEPARATORS_AND_BIDI, *_SURROGATES)},
 }
 
-
 LONGEST = 2000  # characters of a line: a name may have 64 KiB
 _END = 500  # of them are the end, where what went wrong is said
 

@@ -235,11 +235,7 @@ class Acceptor(ServiceUser):
 
     def _abort(self, sink: IInstanceSink) -> "Deferred[Any]":
         self._dropping += 1
-        return self._await(maybeDeferred(sink.abort)).addErrback(self._not_dropped).addCallback(self._dropped)
-
-    def _not_dropped(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
-            _log.failure("A sink failed at abort", failure=failure)
+        return self._await(maybeDeferred(sink.abort)).addErrback(_sink_failed, "at abort").addCallback(self._dropped)
 
     def _dropped(self, _result: object) -> None:
         self._dropping -= 1
@@ -355,7 +351,7 @@ class Acceptor(ServiceUser):
         room = sink.write(fragment)
         if room is not None:
             self.provider.hold()
-            self._await(room).addErrback(self._no_room).addBoth(self._resume)
+            self._await(room).addErrback(_sink_failed, "to make room").addBoth(self._resume)
 
     def _instance_too_large(self) -> None:
         sink, self._sink = self._sink, None
@@ -368,10 +364,6 @@ class Acceptor(ServiceUser):
         # The answer waits for the storage, or too large ones could come faster than it forgets them.
         dropped = self._abort(sink).addCallback(lambda _: error.status)
         self._at_end = partial(self._finished, self._contexts[request.context_id], request, dropped)
-
-    def _no_room(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
-            _log.failure("A sink failed to make room", failure=failure)
 
     def _resume(self, _result: object) -> None:
         self.provider.resume()
@@ -418,13 +410,6 @@ class Acceptor(ServiceUser):
         return error.status
 
     def _answer_store(self, status: int, context: PresentationContext, request: StoreRequest) -> None:
-        self._respond_store(context, request, status)
-        self._release_if_done()
-        self._stop_if_idle()
-        if self._finishing == WINDOW - 1:
-            self.provider.resume()  # last: what it issues may end the association
-
-    def _respond_store(self, context: PresentationContext, request: StoreRequest, status: int) -> None:
         response = CStoreRSP(
             affected_sop_class_uid=request.sop_class_uid,
             message_id_being_responded_to=request.message_id,
@@ -432,6 +417,10 @@ class Acceptor(ServiceUser):
             affected_sop_instance_uid=request.sop_instance_uid,
         )
         self._respond(context, response)
+        self._release_if_done()
+        self._stop_if_idle()
+        if self._finishing == WINDOW - 1:
+            self.provider.resume()  # last: what it issues may end the association
 
     def _await(self, awaited: "Deferred[Any]") -> "Deferred[Any]":
         """Give the storage its time to fire `awaited`."""
@@ -463,6 +452,11 @@ class Acceptor(ServiceUser):
     def _failed(self, failure: Failure) -> None:
         _log.failure("An answer could not be sent: this is a mistake in storescp", failure=failure)
         self.provider.abort("this server failed")
+
+
+def _sink_failed(failure: Failure, what: str) -> None:
+    if not failure.check(CancelledError):  # then it was given up
+        _log.failure("A sink failed {what}", failure=failure, what=what)
 
 
 def _nothing() -> None:

@@ -366,8 +366,7 @@ class ULProtocol(Protocol):
 
     def evict(self, cause: str) -> None:
         """Make room: end a connection without an association, now and whatever is still to be sent on it."""
-        if self.state in (Sta.Sta2, Sta.Sta13):
-            self.abort(cause)
+        self.abort(cause)
         self._abort_transport()
 
     def hold(self) -> None:
