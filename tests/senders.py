@@ -32,22 +32,25 @@ def data_set_with(uid: str, pixels: bytes = b"") -> bytes:
 DATA_SET = data_set_with(UID)
 
 
-def _item(item_type: int, body: bytes) -> bytes:
+def item(item_type: int, body: bytes) -> bytes:
+    """An item of an A-ASSOCIATE, or a sub-item."""
     return struct.pack(">BxH", item_type, len(body)) + body
 
 
-_ASSOCIATE_RQ_BODY = (
-    bytes.fromhex("0001 0000")
-    + b"STORESCP        TESTSCU         "
-    + bytes(32)
-    + _item(0x10, b"1.2.840.10008.3.1.1.1")
-    + _item(
-        0x20,
-        bytes.fromhex("01 00 00 00") + _item(0x30, b"1.2.840.10008.5.1.4.1.1.2") + _item(0x40, b"1.2.840.10008.1.2.1"),
-    )
-    + _item(0x50, _item(0x51, bytes.fromhex("00004000")))
+ASSOCIATE_HEAD = bytes.fromhex("0001 0000") + b"STORESCP        TESTSCU         " + bytes(32)
+CT_CONTEXT = item(
+    0x20, bytes.fromhex("01 00 00 00") + item(0x30, b"1.2.840.10008.5.1.4.1.1.2") + item(0x40, b"1.2.840.10008.1.2.1")
 )
-ASSOCIATE_RQ = struct.pack(">BxI", 0x01, len(_ASSOCIATE_RQ_BODY)) + _ASSOCIATE_RQ_BODY
+
+
+def associate_rq(*contexts: bytes) -> bytes:
+    """A request for an association with these presentation contexts."""
+    name = item(0x10, b"1.2.840.10008.3.1.1.1")
+    body = b"".join([ASSOCIATE_HEAD, name, *contexts, item(0x50, item(0x51, bytes.fromhex("00004000")))])
+    return struct.pack(">BxI", 0x01, len(body)) + body
+
+
+ASSOCIATE_RQ = associate_rq(CT_CONTEXT)
 REJECTED_FOR_NOW = bytes.fromhex("03 00 00000004 00 02 03 01")  # transient, by the presentation: congestion
 RELEASE_RQ = bytes.fromhex("05 00 00000004 00000000")
 RELEASE_RP = bytes.fromhex("06 00 00000004 00000000")
@@ -120,9 +123,15 @@ class Sender:
 
     def receive(self) -> bytes:
         """The next PDU, or nothing where the connection is closed."""
-        header = self._socket.recv(6, socket.MSG_WAITALL)
-        length = int.from_bytes(header[2:6], "big")
-        return header + (self._socket.recv(length, socket.MSG_WAITALL) if length else b"")
+        header = self.receive_bytes(6)
+        return header + self.receive_bytes(int.from_bytes(header[2:6], "big"))
+
+    def receive_bytes(self, size: int) -> bytes:
+        """So many bytes, or as many as come before the end."""
+        received = b""
+        while len(received) < size and (chunk := self._socket.recv(size - len(received))):
+            received += chunk
+        return received
 
     def status(self) -> int:
         """The status of the response that comes next. ConnectionError where something else, or nothing, comes."""

@@ -28,6 +28,7 @@ from storescp.storage.rules import Rules
 from storescp.storage.workers import AtOnce
 from storescp.testing import SCU
 from storescp.ul.pdu import AAssociateAC
+from tests.clocks import BusyClock
 from tests.fuzz.steps import Act, Step
 from tests.fuzz.streams import ABORT, is_whole, messages, split_pdus, uid
 from tests.storage.disks import ByHand
@@ -86,16 +87,6 @@ class _Transport(StringTransport):
         if self._unread and self.producer is not None:  # at each write, as TCP does
             self._paused = True
             self.producer.pauseProducing()
-
-
-class _BusyClock(Clock):
-    """Every look at it takes `step` seconds: then many PDUs at once are more than a peer may have in its turn."""
-
-    step = 0.0
-
-    def seconds(self) -> float:
-        self.rightNow += self.step
-        return super().seconds()
 
 
 class _Connection:
@@ -195,7 +186,7 @@ class _Server:
     def __init__(self, directory: str, *, slow_disk: bool, busy: bool) -> None:
         self.printed = io.StringIO()  # about the connection that is fuzzed
         self._observer = TextObserver(self.printed, "debug")
-        self._clock = _BusyClock()
+        self._clock = BusyClock()  # then many PDUs at once are more than a peer may have in its turn
         self._busy = busy
         self._by_hand = ByHand()
         workers = self._by_hand if slow_disk else AtOnce()

@@ -4,14 +4,13 @@ import os
 import re
 import select
 import socket
-import struct
 import time
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest
 
-from tests.senders import NotAccepted, Sender
-from tests.servers import Server, ServerTestCase
+from tests.senders import CT_CONTEXT, NotAccepted, Sender, associate_rq, item
+from tests.servers import Server, ServerTestCase, without_addresses
 
 MIB = 1024 * 1024
 
@@ -20,23 +19,11 @@ SECONDS = 1.0  # what an association with one echo may take, whatever others do 
 HANGING = 15.0  # seconds after which something does not come any more
 
 
-def item(item_type: int, body: bytes) -> bytes:
-    """An item of an A-ASSOCIATE, or a sub-item."""
-    return struct.pack(">BxH", item_type, len(body)) + body
-
-
-_ITEMS = (
-    item(0x10, b"1.2.840.10008.3.1.1.1")
-    + item(
-        0x20,
-        bytes.fromhex("01 00 00 00") + item(0x30, b"1.2.840.10008.5.1.4.1.1.2") + item(0x40, b"1.2.840.10008.1.2.1"),
-    )
-    + item(0x20, bytes.fromhex("03 00 00 00") + item(0x30, b"1.2.840.10008.1.1") + item(0x40, b"1.2.840.10008.1.2"))
-    + item(0x50, item(0x51, bytes.fromhex("00004000")))
+# Context 1 is for CT images, and context 3 for echoes.
+ASSOCIATE_RQ = associate_rq(
+    CT_CONTEXT,
+    item(0x20, bytes.fromhex("03 00 00 00") + item(0x30, b"1.2.840.10008.1.1") + item(0x40, b"1.2.840.10008.1.2")),
 )
-ASSOCIATE_HEAD = bytes.fromhex("0001 0000") + b"STORESCP        TESTSCU         " + bytes(32)
-# Context 1 is for CT images, as in `tests.senders`, and context 3 for echoes.
-ASSOCIATE_RQ = struct.pack(">BxI", 0x01, len(ASSOCIATE_HEAD + _ITEMS)) + ASSOCIATE_HEAD + _ITEMS
 ECHO_RQ = (
     bytes.fromhex("04 00 0000004a  00000046 03 03  0000 0000 04000000 38000000  0000 0200 12000000")
     + b"1.2.840.10008.1.1\0"
@@ -80,17 +67,6 @@ class Peer(Sender):
         if answer[:1] != b"\x02":
             raise NotAccepted(answer)
         return self
-
-    def receive(self) -> bytes:
-        header = self.receive_bytes(6)
-        return header + self.receive_bytes(int.from_bytes(header[2:6], "big"))
-
-    def receive_bytes(self, size: int) -> bytes:
-        """So many bytes, or as many as come before the end."""
-        received = b""
-        while len(received) < size and (chunk := self._socket.recv(size - len(received))):
-            received += chunk
-        return received
 
     def echo(self) -> bytes:
         """What an echo request is answered with."""
@@ -160,7 +136,7 @@ def descriptors(server: Server) -> int:
 
 def kinds(log: str) -> set[str]:
     """What a log tells, each thing once, whoever it was about; and of a limit not how often it was left out."""
-    return {re.sub(r"; \d+ more .*", "", re.sub(r"127\.0\.0\.\d+:\d+", "PEER", line)) for line in log.splitlines()}
+    return {re.sub(r"; \d+ more .*", "", line) for line in without_addresses(log).splitlines()}
 
 
 def processor_seconds(server: Server) -> float:

@@ -2,8 +2,8 @@
 
 import struct
 
-from tests.hostile import ASSOCIATE_HEAD, ECHO_RSP, MIB, HostileTestCase, Peer, item, memory
-from tests.senders import UID, c_store_of, data_set_of, data_set_with, p_data_tf, send
+from tests.hostile import ECHO_RSP, MIB, HostileTestCase, Peer, memory
+from tests.senders import ASSOCIATE_HEAD, UID, c_store_of, data_set_of, data_set_with, item, p_data_tf, send
 from tests.servers import INCOMING, Server
 
 SUCCESS = 0x0000

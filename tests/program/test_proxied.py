@@ -43,33 +43,38 @@ class AbortedTransport(StringTransport):
 
 
 class ProxiedTests(ServerTestCase):
+    def start(self, **options: Any) -> None:
+        """Listen."""
+        self.endpoint = Endpoint()
+        self.successResultOf(proxied(self.endpoint).listen(self.factory(**options)))
+
     def connect(self, *chunks: bytes) -> AbortedTransport:
         """A connection from the proxy, on which this comes."""
-        endpoint = Endpoint()
-        self.successResultOf(proxied(endpoint).listen(self.factory()))
         transport = AbortedTransport(peerAddress=PROXY)
-        transport.protocol = endpoint.factory.buildProtocol(PROXY)
+        transport.protocol = self.endpoint.factory.buildProtocol(PROXY)
         transport.protocol.makeConnection(transport)
         for chunk in chunks:
             if not transport.disconnected:
                 transport.protocol.dataReceived(chunk)
-        self.transport = transport
+        self.addCleanup(self.end, transport)
         return transport
 
-    def end(self) -> None:
-        if not self.transport.disconnected:
-            self.transport.protocol.connectionLost()
+    def end(self, transport: AbortedTransport) -> None:
+        if not transport.disconnected:
+            transport.disconnected = True
+            transport.protocol.connectionLost()
 
     def test_served(self) -> None:
         """Who has a header is served and known by the address in it, whatever came in one piece."""
+        self.start()
         for chunks in ((V1 + ASSOCIATE_RQ + ECHO,), (V1, ASSOCIATE_RQ, ECHO), (V2, ASSOCIATE_RQ + ECHO)):
             transport = self.connect(*chunks)
             self.assertEqual(ASSOCIATE_AC + ECHOED, transport.value())
-            self.end()
             self.assertEqual({"1.2.3.4:104"}, {each.peer for each in self.observer.associations})
 
     def test_refused(self) -> None:
         """Who has none, or a bad one, is refused at once and told once, and nothing is logged of Twisted's."""
+        self.start()
         for chunk in (
             ASSOCIATE_RQ,
             b"PROXY TCP4 1.2.3.4 5.6.7.8 x y\r\n",
@@ -87,24 +92,14 @@ class ProxiedTests(ServerTestCase):
 
     def test_nothing(self) -> None:
         """Who says nothing, or nothing but a header, is no event: so a proxy looks whether somebody is there."""
+        self.start()
         for chunks in ((), (V1,), (V2,)):
-            self.connect(*chunks)
-            self.end()
+            self.end(self.connect(*chunks))
         self.assertEqual([], self.observer.events)
 
     def test_hosts(self) -> None:
         """Those that come over a proxy are told apart when one of them has to make room."""
-        endpoint = Endpoint()
-        self.successResultOf(proxied(endpoint).listen(self.factory(max_unassociated=4)))
-        transports = []
-        for host in (b"9.9.9.9", b"6.6.6.6", b"6.6.6.6", b"7.7.7.7", b"8.8.8.8"):
-            transport = AbortedTransport(peerAddress=PROXY)
-            transport.protocol = endpoint.factory.buildProtocol(PROXY)
-            transport.protocol.makeConnection(transport)
-            if not transport.disconnected:
-                transport.protocol.dataReceived(b"PROXY TCP4 " + host + b" 5.6.7.8 104 11112\r\n")
-            transports.append(transport)
+        self.start(max_unassociated=4)
+        hosts = (b"9.9.9.9", b"6.6.6.6", b"6.6.6.6", b"7.7.7.7", b"8.8.8.8")
+        transports = [self.connect(b"PROXY TCP4 " + host + b" 5.6.7.8 104 11112\r\n") for host in hosts]
         self.assertEqual([False, True, False, False, False], [bool(each.disconnected) for each in transports])
-        for transport in transports:
-            if not transport.disconnected:
-                transport.protocol.connectionLost()

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from storescp.server.turns import TURN, Turns
+from tests.clocks import BusyClock
 from tests.server import (
     ABORT,
     ASSOCIATE_AC,
@@ -28,14 +28,8 @@ from tests.server import (
 )
 
 
-class WorkingClock(Clock):
-    """Every look at it takes some time, as does all that happens between two looks."""
-
-    work = 0.0
-
-    def seconds(self) -> float:
-        self.rightNow += self.work
-        return super().seconds()
+class WorkingClock(BusyClock):
+    """One that goes on as a reactor does."""
 
     def next_round(self) -> None:
         """What a reactor does: the calls that are due, but not those that they schedule."""
@@ -107,8 +101,8 @@ class PeerTests(ServerTestCase):
     def busy(self) -> Peer:
         """An association with a server for which two things are a turn."""
         peer = self.associated()
-        self.working.work = 0.6 * TURN
-        self.addCleanup(setattr, self.working, "work", 0.0)
+        self.working.step = 0.6 * TURN
+        self.addCleanup(setattr, self.working, "step", 0.0)
         return peer
 
     def rounds(self, peer: Peer) -> list[bytes]:
@@ -143,10 +137,10 @@ class PeerTests(ServerTestCase):
     def test_request(self) -> None:
         """Nobody is rejected for want of time."""
         peer = self.peer()
-        self.working.work = 0.6 * TURN
+        self.working.step = 0.6 * TURN
         heard = peer.write(ASSOCIATE_RQ + ECHO + RELEASE_RQ)
         self.assertEqual(ASSOCIATE_AC + ECHOED + RELEASE_RP, heard + b"".join(self.rounds(peer)))
-        self.working.work = 0.0
+        self.working.step = 0.0
 
     def test_lost(self) -> None:
         """Of a connection that is lost while it waits nothing is left."""
@@ -167,9 +161,9 @@ class PeerTests(ServerTestCase):
         """The time in which a peer waits for its turn does not count as its silence."""
         peer = self.peer(dimse_timeout=10, timeout=10)
         peer.write(ASSOCIATE_RQ)
-        self.working.work = 0.6 * TURN
+        self.working.step = 0.6 * TURN
         peer.write(STORE_COMMAND + p_data(pdv(3, DATA, DATA_SET)))
-        self.working.work = 0.0
+        self.working.step = 0.0
         self.assertEqual("paused", peer.transport.producerState)
         self.clock.rightNow += 100  # the reactor is busy elsewhere
         self.clock.advance(0)
