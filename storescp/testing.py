@@ -9,7 +9,7 @@
     assert scu.store("1.2.3", b"...").status == 0x0000
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.testing import StringTransport
@@ -164,7 +164,7 @@ class SCU(ServiceUser):
         if isinstance(answer, AAssociateAC):
             self._maximum_length = maximum_length(answer.user_information)
 
-    def data_indicated(self, body: memoryview) -> Iterator[None]:
+    def data_indicated(self, body: memoryview) -> memoryview | None:
         return self._reader.read(body)
 
     def command_received(self, context_id: int, elements: Elements, has_data_set: bool) -> None:

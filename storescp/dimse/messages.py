@@ -1,6 +1,5 @@
 """Messages out of PDVs and into them, PS3.7 6.3 and PS3.8 Annex E."""
 
-from collections.abc import Iterator
 from typing import Protocol
 
 from storescp.dimse.commands import NO_DATA_SET, Elements, read_elements, read_us
@@ -39,30 +38,29 @@ class MessageReader:
         """Whether a message has begun and not ended."""
         return self._context_id is not None
 
-    def read(self, body: memoryview) -> Iterator[None]:
-        """Take the body of a P-DATA-TF, one PDV a step, as there may be many messages in it.
+    def read(self, body: memoryview) -> memoryview | None:
+        """Take the first PDV of the body of a P-DATA-TF; what is left of it, as there may be many messages in it.
 
-        Raises `InvalidPDU` for bad PDVs, `InvalidMessage` for fragments out of place and for a command
-        set that cannot be read. What came before was passed on.
+        Raises `InvalidPDU` for a bad PDV, `InvalidMessage` for a fragment out of place and for a command
+        set that cannot be read.
         """
-        for context_id, control, fragment in PDataTF.decode(body):
-            if self._context_id is None:
-                self._context_id = context_id
-            elif self._context_id != context_id:
-                raise InvalidMessage(f"a fragment on context {context_id} in a message on {self._context_id}")
-            is_command = control & PDataTF.COMMAND
-            if bool(is_command) is self._in_data_set:
-                raise InvalidMessage("a command fragment inside a data set" if is_command else "data without a command")
-            last = bool(control & PDataTF.LAST)
-            if is_command:
-                self._read_command(context_id, fragment, last)
-            else:
-                if last:
-                    self._in_data_set = False
-                    self._context_id = None
-                self._receiver.fragment_received(fragment, last)
-            if len(fragment) + PDataTF.OVERHEAD < len(body):  # it is not alone
-                yield
+        context_id, control, fragment, rest = PDataTF.split(body)
+        if self._context_id is None:
+            self._context_id = context_id
+        elif self._context_id != context_id:
+            raise InvalidMessage(f"a fragment on context {context_id} in a message on {self._context_id}")
+        is_command = control & PDataTF.COMMAND
+        if bool(is_command) is self._in_data_set:
+            raise InvalidMessage("a command fragment inside a data set" if is_command else "data without a command")
+        last = bool(control & PDataTF.LAST)
+        if is_command:
+            self._read_command(context_id, fragment, last)
+        else:
+            if last:
+                self._in_data_set = False
+                self._context_id = None
+            self._receiver.fragment_received(fragment, last)
+        return rest
 
     def _read_command(self, context_id: int, fragment: memoryview, last: bool) -> None:
         if len(self._command) + len(fragment) > self._longest_command:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
@@ -92,6 +92,7 @@ class Acceptor(ServiceUser):
         self._most = math.inf if service.config.max_instance_size is None else service.config.max_instance_size
         self._at_end: Callable[[], None] = _nothing  # what to do when the message is complete
         self._finishing = 0  # instances received and not yet answered
+        self._full = False  # they are as many as may be, and nothing more is received
         self._dropping = 0  # instances that the storage has not yet forgotten
         self._awaited: set[Deferred[Any]] = set()  # what the storage owes us
         self._stall = Timer(service.clock, service.config.storage_timeout, self._stalled)
@@ -243,7 +244,7 @@ class Acceptor(ServiceUser):
 
     # PS3.7: the messages
 
-    def data_indicated(self, body: memoryview) -> Iterator[None]:
+    def data_indicated(self, body: memoryview) -> memoryview | None:
         return self._reader.read(body)
 
     @property
@@ -382,12 +383,13 @@ class Acceptor(ServiceUser):
     def _finished(self, context: PresentationContext, request: StoreRequest, finished: "Deferred[Any]") -> None:
         """Answer `request` with what `finished` fires with; receive no more meanwhile, if enough is under way."""
         self._finishing += 1
-        if self._finishing == WINDOW:
-            self.provider.hold()
         self._await(finished)
         finished.addBoth(self._over)
         finished.addCallback(self._answer_store, context, request)
         finished.addErrback(self._failed)
+        if self._finishing >= WINDOW and not self._full:
+            self._full = True
+            self.provider.hold()
 
     def _over(self, result: _T) -> _T:
         self._finishing -= 1
@@ -419,7 +421,8 @@ class Acceptor(ServiceUser):
         self._respond(context, response)
         self._release_if_done()
         self._stop_if_idle()
-        if self._finishing == WINDOW - 1:
+        if self._full and self._finishing < WINDOW:
+            self._full = False
             self.provider.resume()  # last: what it issues may end the association
 
     def _await(self, awaited: "Deferred[Any]") -> "Deferred[Any]":

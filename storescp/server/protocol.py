@@ -34,6 +34,7 @@ from storescp.ul.pdu import (
 
 _log = Logger()
 
+READ = 256 * 1024  # bytes read at a time; fewer cost more calls, more are not in the cache when they are written
 CLOSING = 2.0  # seconds for a close in order, before the transport is aborted
 UNREAD = 30.0  # seconds for a peer to read what we have sent, before the transport is aborted
 
@@ -48,7 +49,6 @@ _CONTROL: dict[int, _Control] = {
 }
 _LENGTHS = dict.fromkeys((AAssociateRJ.TYPE, AReleaseRQ.TYPE, AReleaseRP.TYPE, AAbort.TYPE), 4)
 _UNEXPECTED = "unexpected {} PDU"
-_END = object()
 _DATA_TRANSFER = (Sta.Sta6, Sta.Sta7)  # the states in which P-DATA is indicated
 _OPENSSL_REASON = re.compile(r"'([^']+)'\)")
 
@@ -69,13 +69,13 @@ class ServiceUser:
 
     def associate_confirmed(self, answer: AAssociateAC | AAssociateRJ) -> None: ...
 
-    def data_indicated(self, body: memoryview) -> Iterator[None]:
-        """The body of a P-DATA-TF, looked at one step after the other, the next one perhaps only later.
+    def data_indicated(self, body: memoryview) -> memoryview | None:
+        """The body of a P-DATA-TF; or what this has left of it the last time: it need not take all at once.
 
-        A step raises `InvalidPDU` or `InvalidMessage` for what is wrong with it. No step is taken after the
-        association has ended.
+        Raises `InvalidPDU` or `InvalidMessage` for what is wrong with it. After the association has ended it is
+        not called again.
         """
-        return iter(())
+        return None
 
     @property
     def within_message(self) -> bool:
@@ -182,9 +182,10 @@ class ULProtocol(Protocol):
         self._turn_ends = 0.0
         self._chunks: deque[bytes] = deque()  # received, and not yet cut into PDUs
         self._pdus: Iterator[tuple[int, memoryview]] = iter(())  # of the latest chunk
-        self._pdu: tuple[int, memoryview] | None = None  # the next of them
-        self._steps: Iterator[None] | None = None  # of the latest P-DATA-TF, while there may be more
+        self._rest: memoryview | None = None  # of the latest P-DATA-TF, which the user has not yet taken
+        self._data_issued = False  # since the fragment timer was looked after
         self._receiving = False
+        self._paused = False  # the transport is
         self._connected = False  # and not closing
         self.heard = False  # anything
         self._requested = False  # an association has been, whatever was the answer
@@ -215,6 +216,7 @@ class ULProtocol(Protocol):
         self._connected = True
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)  # a response of 100 bytes must not wait for an acknowledgement
+        self._flow.bufferSize = READ
         self._flow.registerProducer(_Reading(self), True)
         self._silence.start()
         if self._request is None:
@@ -248,56 +250,50 @@ class ULProtocol(Protocol):
 
     def _issue_all(self) -> None:
         try:
-            while not self._holds and self._has_next():
-                self._issue_next()
-                if self._turns.seconds() > self._turn_ends and self._has_next():
-                    self._end_turn()
+            while not self._holds and self._issue_next():
+                if self._turns.seconds() > self._turn_ends and self._has_more and self._connected:
+                    self.hold()
+                    self._turns.wait(self._take_turn)
         except InvalidPDU as error:  # of the framer
             self._invalid_received(error)
+        if self._holds and self._has_more:
+            self._pause()
+        if self._data_issued:
+            self._data_issued = False
+            self._await_fragment()
 
-    def _has_next(self) -> bool:
-        """Whether there is the rest of a P-DATA-TF, or a whole PDU."""
-        while self._steps is None and self._pdu is None:
-            self._pdu = next(self._pdus, None)
-            if self._pdu is None:
-                if not self._chunks:
-                    return False
-                self._pdus = self._framer.feed(self._chunks.popleft())
-        return True
-
-    def _issue_next(self) -> None:
-        if self._steps is not None:
-            self._issue_steps(self._steps)
-            return
-        assert self._pdu is not None
-        (pdu_type, body), self._pdu = self._pdu, None
+    def _issue_next(self) -> bool:
+        """Issue the rest of a P-DATA-TF, or a PDU. False where there is none that is whole."""
+        if self._rest is not None:
+            self._issue_rest(self._rest)
+            return True
+        pdu = next(self._pdus, None)
+        while pdu is None:
+            if not self._chunks:
+                return False
+            self._pdus = self._framer.feed(self._chunks.popleft())
+            pdu = next(self._pdus, None)
+        pdu_type, body = pdu
         if pdu_type == PDataTF.TYPE:
             self._machine.process(Evt.P_DATA_TF, body)
         else:
             self._control_received(pdu_type, body)
+        return True
+
+    def _issue_rest(self, rest: memoryview) -> None:
+        self._rest = None
+        if self.state in _DATA_TRANSFER:
+            self.issue_data(rest)
+
+    @property
+    def _has_more(self) -> bool:
+        """Whether something of what was received could be issued."""
+        return self._rest is not None or self._framer.has_more or bool(self._chunks)
 
     def _stop_receiving(self) -> None:
         self._framer.stop()
-        self._pdu = None
+        self._rest = None
 
-    def _issue_steps(self, steps: Iterator[None]) -> None:
-        """Let the user look at a P-DATA-TF, up to a `hold`, the end of the time, or that of the association."""
-        try:
-            while self.state in _DATA_TRANSFER and next(steps, _END) is not _END:
-                if self._holds or self._turns.seconds() > self._turn_ends:
-                    self._steps = steps
-                    return
-        except InvalidPDU as error:
-            self._invalid_received(error)
-        except InvalidMessage as error:
-            self.abort(error.cause)
-        self._steps = None
-        self._await_fragment()
-
-    def _end_turn(self) -> None:
-        if self._connected:
-            self.hold()
-            self._turns.wait(self._take_turn)
 
     def _take_turn(self) -> None:
         self._resume(TURN)
@@ -372,10 +368,10 @@ class ULProtocol(Protocol):
     def hold(self) -> None:
         """Issue no more of what is received, and receive no more, until `resume` was called as often."""
         self._holds += 1
-        if self._holds == 1 and self._connected:
+        if self._holds == 1:
             self._silence.stop()  # while it is us who do not listen
             self._fragment.stop()
-            self._flow.pauseProducing()
+            # The transport goes on until there is something to hold: most peers wait for us then, as we for them.
 
     def resume(self) -> None:
         self._resume(GLANCE)
@@ -388,7 +384,14 @@ class ULProtocol(Protocol):
             if self.state is not Sta.Sta13:
                 self._silence.start()
             self._await_fragment()
-            self._flow.resumeProducing()
+            if self._paused:
+                self._paused = False
+                self._flow.resumeProducing()
+
+    def _pause(self) -> None:
+        if self._connected and not self._paused:
+            self._paused = True
+            self._flow.pauseProducing()
 
     def _await_fragment(self) -> None:
         if self._user.within_message and self.state in _DATA_TRANSFER and not self._holds:
@@ -436,7 +439,13 @@ class ULProtocol(Protocol):
             self._user.aborted(primitive, self._cause)
 
     def issue_data(self, body: memoryview) -> None:
-        self._issue_steps(self._user.data_indicated(body))
+        self._data_issued = True
+        try:
+            self._rest = self._user.data_indicated(body)
+        except InvalidPDU as error:
+            self._invalid_received(error)
+        except InvalidMessage as error:
+            self.abort(error.cause)
 
     def start_artim(self) -> None:
         if self.state is Sta.Sta13:  # from now on nothing else is waited for

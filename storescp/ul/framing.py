@@ -37,11 +37,22 @@ class Framer:
         self._type: int | None = None  # of the PDU whose body is awaited
         self._length = 0
         self._stopped = False
+        self._view = memoryview(b"")  # of the latest chunk
+        self._position = 0  # in it, of what was not yet handed out
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the latest chunk has another whole PDU."""
+        header = self._view[self._position : self._position + _HEADER.size]
+        if len(header) < _HEADER.size:
+            return False
+        return self._position + _HEADER.size + _HEADER.unpack(header)[1] <= len(self._view)
 
     def stop(self) -> None:
         """Ignore whatever is left of this chunk and everything after it."""
         self._stopped = True
         self._partial = bytearray()
+        self._view = memoryview(b"")
 
     def feed(self, chunk: bytes) -> Iterator[tuple[int, memoryview]]:
         """Yield (type, body) for each PDU that ends in `chunk`.
@@ -52,40 +63,38 @@ class Framer:
         Raises `InvalidPDU` for an unknown type or a length over its limit, and stops: where the next PDU
         begins is anybody's guess then.
         """
-        rest = memoryview(chunk)
+        self._view = view = memoryview(chunk)
+        position = 0
         while not self._stopped:
             if self._type is None:
-                rest = self._read_header(rest)
+                position = self._read_header(view, position)
                 if self._type is None:
-                    return
-            length = self._length
-            if self._partial or len(rest) < length:
-                rest = self._gather(rest)
-                if len(self._partial) < length:
-                    return
+                    break
+            end = position + self._length - len(self._partial)
+            if self._partial or end > len(view):
+                self._partial += view[position:end]
+                if end > len(view):
+                    break
                 body = memoryview(self._partial).toreadonly()
                 self._partial = bytearray()
             else:
-                body, rest = rest[:length], rest[length:]
+                body = view[position:end]
+            self._position = position = end
             pdu_type, self._type = self._type, None
             yield pdu_type, body
+        self._view = memoryview(b"")
 
-    def _gather(self, rest: memoryview) -> memoryview:
-        wanted = self._length - len(self._partial)
-        self._partial += rest[:wanted]
-        return rest[wanted:]
-
-    def _read_header(self, rest: memoryview) -> memoryview:
-        if self._partial or len(rest) < _HEADER.size:
-            self._length = _HEADER.size
-            rest = self._gather(rest)
-            if len(self._partial) < _HEADER.size:
-                return rest
+    def _read_header(self, view: memoryview, position: int) -> int:
+        """Where the body begins. Until the header is whole, there is no type."""
+        start, end = position, position + _HEADER.size - len(self._partial)
+        if self._partial or end > len(view):
+            self._partial += view[start:end]
+            if end > len(view):
+                return end
             pdu_type, length = _HEADER.unpack(self._partial)
             self._partial = bytearray()
         else:
-            pdu_type, length = _HEADER.unpack_from(rest)
-            rest = rest[_HEADER.size :]
+            pdu_type, length = _HEADER.unpack_from(view, start)
         limit = self._limits.get(pdu_type)
         if limit is None:
             self.stop()
@@ -94,7 +103,7 @@ class Framer:
             self.stop()
             raise _too_long(pdu_type, length, limit)
         self._type, self._length = pdu_type, length
-        return rest
+        return end
 
 
 def _unknown(pdu_type: int) -> InvalidPDU:

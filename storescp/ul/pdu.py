@@ -1,7 +1,7 @@
 """The seven PDUs, PS3.8 9.3. A body is what follows the six header bytes."""
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import ClassVar, TypeVar
 
@@ -183,20 +183,16 @@ class PDataTF:
         return _HEADER.pack(cls.TYPE, len(body)) + body
 
     @staticmethod
-    def decode(body: memoryview) -> Iterator[tuple[int, int, memoryview]]:
-        """Each PDV; its fragment is a view into `body`."""
-        position, size = 0, len(body)
-        if not size:
-            raise InvalidPDU("a P-DATA-TF without a PDV")
-        while position < size:
-            if size - position < _PDV.size:
-                raise InvalidPDU(f"{size - position} bytes are too few for a PDV")
-            length, context_id, control = _PDV.unpack_from(body, position)
-            end = position + 4 + length
-            if length < 2 or end > size:
-                raise InvalidPDU(f"a PDV claims {length} bytes of {size - position - 4}")
-            yield context_id, control, body[position + _PDV.size : end]
-            position = end
+    def split(body: memoryview) -> tuple[int, int, memoryview, memoryview | None]:
+        """The first PDV, and what follows it in `body`, if anything; both are views into it."""
+        size = len(body)
+        if size < _PDV.size:
+            raise InvalidPDU(f"{size} bytes are too few for a PDV" if size else "a P-DATA-TF without a PDV")
+        length, context_id, control = _PDV.unpack_from(body)
+        end = 4 + length
+        if length < 2 or end > size:
+            raise InvalidPDU(f"a PDV claims {length} bytes of {size - 4}")
+        return context_id, control, body[_PDV.size : end], body[end:] if end < size else None
 
 
 @attrs.frozen

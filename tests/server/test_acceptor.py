@@ -391,13 +391,14 @@ class WriteTests(ServerTestCase):
         self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
 
     def test_room(self) -> None:
-        """While a sink has no room nothing more is read from its peer; then all that waited comes."""
+        """While a sink has no room what comes waits, and keeps more from being read; then all that waited comes."""
         room: Deferred[None] = Deferred()
         self.sink.room = room
         scu = self.scu()
         scu.write(STORE_COMMAND + p_data(pdv(3, DATA, bytes(10))))
-        self.assertEqual("paused", scu.scp_transport.producerState)
+        self.assertEqual("producing", scu.scp_transport.producerState)
         scu.write(p_data(pdv(3, LAST_DATA, b"the rest")))
+        self.assertEqual("paused", scu.scp_transport.producerState)
         self.assertEqual((bytes(10), []), (self.sink.data, scu.responses))
         room.callback(None)
         self.assertEqual("producing", scu.scp_transport.producerState)
@@ -446,15 +447,24 @@ class WindowTests(ServerTestCase):
         self.storage = RecordingStorage(*sinks)
 
     def test_paused(self) -> None:
-        """The peer is not read from until its instance is answered."""
-        scu = self.scu()
-        for number, finished in enumerate(self.finished):
-            self.assertIsNone(scu.store(f"1.2.{number}", DATA_SET))
-            self.assertEqual("paused", scu.scp_transport.producerState)
+        """A peer that waits for its answer costs no pause; one that does not is not read from until it has it."""
+        peer = self.associated()
+        for finished in self.finished:
+            self.assertEqual((b"", "producing"), (peer.write(STORE), peer.transport.producerState))
+            self.assertEqual((b"", "paused"), (peer.write(ECHO), peer.transport.producerState))
             finished.callback(None)
-            self.assertEqual("producing", scu.scp_transport.producerState)
-            scu.pump()
-        self.assertEqual([stored(0, "1.2.0"), stored(0, "1.2.1")], scu.responses)
+            self.assertEqual((STORED + ECHOED, "producing"), (peer.heard(), peer.transport.producerState))
+
+    def test_closed(self) -> None:
+        """The end of a peer that does not wait for its answer is seen at once; its instance is stored all the same."""
+        peer = self.associated()
+        peer.write(STORE)
+        peer.disconnect()
+        self.finished[0].callback(None)
+        self.assertEqual(
+            ["message_received", "instance_opened", "association_aborted", "instance_stored"],
+            self.observer.names,
+        )
 
     def test_received_already(self) -> None:
         """Messages that came in one piece wait for the instance before them, as those that come later do."""

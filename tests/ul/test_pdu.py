@@ -1,5 +1,6 @@
 # mypy: allow-untyped-calls
 
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -393,8 +394,16 @@ class AssociateTests(SynchronousTestCase):
         )
 
 
+def split(body: memoryview) -> Iterator[tuple[int, int, memoryview]]:
+    """One value after the other."""
+    rest: memoryview | None = body
+    while rest is not None:
+        context_id, control, fragment, rest = PDataTF.split(rest)
+        yield context_id, control, fragment
+
+
 def pdvs(body: memoryview) -> list[tuple[int, int, bytes]]:
-    return [(context_id, control, bytes(fragment)) for context_id, control, fragment in PDataTF.decode(body)]
+    return [(context_id, control, bytes(fragment)) for context_id, control, fragment in split(body)]
 
 
 class PDataTFTests(SynchronousTestCase):
@@ -436,7 +445,7 @@ class PDataTFTests(SynchronousTestCase):
 
     def test_good_before_bad(self) -> None:
         """The values in front of a bad one are handed out before it is refused."""
-        found = PDataTF.decode(memoryview(self.TWO + b"\0"))
+        found = split(memoryview(self.TWO + b"\0"))
         self.assertEqual([(1, 3, b"ab"), (255, 0, b"")], [next(found), next(found)])
         self.assertRaises(InvalidPDU, next, found)
 
@@ -444,7 +453,7 @@ class PDataTFTests(SynchronousTestCase):
         """A fragment is a window into the body."""
         self.assertEqual(
             [True, True],
-            [fragment.obj is self.TWO for _, _, fragment in PDataTF.decode(memoryview(self.TWO))],
+            [fragment.obj is self.TWO for _, _, fragment in split(memoryview(self.TWO))],
         )
 
     @PROPERTY
