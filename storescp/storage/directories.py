@@ -1,16 +1,17 @@
 """The directories that instances move between: opened, kept from a second server, and cleaned at the start."""
 
 import errno
+import os
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from uuid import uuid4
+from itertools import count
 
 import attrs
 from twisted.logger import Logger
 
 from storescp.errors import CannotStart
-from storescp.storage.disk import Disk
+from storescp.storage.disk import Disk, Identity
 from storescp.storage.rules import Rules
 
 _log = Logger()
@@ -20,8 +21,13 @@ LOCK = "lock"
 _TEMPORARY = re.compile(r"[0-9a-f]{32}\.part", re.ASCII)
 
 
+_run = os.urandom(8).hex()
+_numbers = count()
+
+
 def temporary_name() -> str:
-    return f"{uuid4().hex}.part"
+    """One that no other has: of this process and, as good as surely, of any other."""
+    return f"{_run}{next(_numbers):016x}.part"
 
 
 @attrs.frozen(kw_only=True)
@@ -34,6 +40,7 @@ class Directories:
     root: int
     incoming: int
     lock: int
+    places: tuple[tuple[str, Identity], ...]  # of both directories
 
     @classmethod
     def open(cls, path: str, disk: Disk, rules: Rules) -> "Directories":
@@ -53,8 +60,10 @@ class Directories:
                 opened.callback(disk.close, lock)
                 disk.make_private(lock, root)
                 _remove_leftovers(below, disk, incoming)
+            with _complaining(path):
+                places = ((path, disk.identity(root)), (below, disk.identity(incoming)))
             opened.pop_all()
-        return cls(disk=disk, rules=rules, path=path, root=root, incoming=incoming, lock=lock)
+        return cls(disk=disk, rules=rules, path=path, root=root, incoming=incoming, lock=lock, places=places)
 
     def close(self) -> None:
         for descriptor in (self.lock, self.incoming, self.root):
@@ -66,8 +75,8 @@ class Directories:
 
         Nobody would look for an instance there, and the lock would keep nobody off what stands in its place.
         """
-        for path, directory in ((self.path, self.root), (f"{self.path}/{INCOMING}", self.incoming)):
-            if not self.disk.is_at(path, directory):
+        for path, identity in self.places:
+            if not self.disk.is_at(path, identity):
                 raise OSError(errno.ESTALE, f"{path} is not the directory any more that this server has opened")
 
     def sync_root(self) -> None:

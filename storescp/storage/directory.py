@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import attrs
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -20,114 +20,177 @@ from storescp.storage.directories import Directories
 from storescp.storage.disk import Disk
 from storescp.storage.health import Health, probe
 from storescp.storage.incoming import IncomingFile
-from storescp.storage.locks import NameLocks
+from storescp.storage.locks import Lock, NameLocks
 from storescp.storage.naming import file_name
 from storescp.storage.rules import Rules
-from storescp.storage.workers import Workers
+from storescp.storage.workers import AtOnce, Workers
 
 _log = Logger()
 _T = TypeVar("_T")
 
-BATCH = 256 * 1024  # bytes of memory handed to a worker at a time: fewer hops cost less, more bytes only wait
+BATCH = 640 * 1024  # bytes of memory handed over at a time, or more: a slice of 512 KiB is one job, as hops cost most
 HIGH_WATER = 1024 * 1024  # bytes of one instance's memory that wait for the disk before its peer is paused
-HIGH_WATER_OF_ALL = 64 * 1024 * 1024  # the same of all instances together, each of which may gather a batch beside it
+HIGH_WATER_OF_ALL = 64 * 1024 * 1024  # the same of all instances together, each of which may have a batch beside it
 FRAGMENT = 256  # bytes of memory that keeping a fragment costs beside its content
 
 
-@implementer(IInstanceSink)
-@attrs.define(eq=False)
-class DirectorySink:
-    """Gathers fragments to batches and hands them to the workers, one at a time."""
+@attrs.frozen(kw_only=True)
+class Shared:
+    """What the sinks of one storage share."""
 
-    name: str
-    _file: IncomingFile
-    _workers: Workers
-    _names: NameLocks
-    _backlog_of_all: Backlog
-    _health: Health
-    _begun: Callable[[], None]
-    _ended: Callable[[Any], Any]  # passes its argument on
-    _batch: list[bytes | memoryview] = attrs.field(init=False, factory=list)
-    _batched: int = attrs.field(init=False, default=0)  # bytes of memory that the batch costs
-    _size: int = attrs.field(init=False, default=0)  # bytes of the data set so far
-    _late: bool = attrs.field(init=False, default=False)
-    _backlog: Backlog = attrs.field(init=False, factory=lambda: Backlog(HIGH_WATER, HIGH_WATER // 2))
-    _lock: DeferredLock = attrs.field(init=False, factory=DeferredLock)  # keeps the file's work in order
+    writers: Workers  # what writes and publishes
+    workers: Workers  # what may take long
+    names: NameLocks
+    backlog: Backlog
+    health: Health
+    begun: Callable[[], None]
+    ended: Callable[[], None]
+
+
+@implementer(IInstanceSink)
+class DirectorySink:
+    """Gathers fragments to batches and hands them over, one job at a time; what comes meanwhile is the next job."""
+
+    def __init__(self, name: str, file: IncomingFile, shared: Shared) -> None:
+        self.name = name
+        self._file = file
+        self._shared = shared
+        self._lock = Lock()  # keeps the file's jobs in order
+        self._batch: list[bytes | memoryview] = []
+        self._cost = 0  # bytes of memory, of the batch
+        self._queue: list[bytes | memoryview] = []  # what waits for the job before it
+        self._queued = 0  # bytes of memory, of the queue
+        self._backlog = Backlog(HIGH_WATER, HIGH_WATER // 2)
+        self._size = 0  # bytes of the data set so far
+        self._late = False
 
     def write(self, fragment: memoryview) -> "Deferred[Any] | None":
+        size = len(fragment)
         self._batch.append(fragment)
-        self._size += len(fragment)
-        self._batched += len(fragment) + FRAGMENT
-        return self._flush() if self._batched >= BATCH else None
+        self._size += size
+        self._cost += size + FRAGMENT
+        return self._flush() if self._cost >= BATCH else None
 
     def finish(self) -> "Deferred[str]":
         # One job: a small instance is opened and closed in it, so those that wait cost no descriptor.
-        batch, self._batch = self._batch, []
-        finished: Deferred[str] = Deferred()
-        published = self._names.run(self.name, self._run, self._file.write_and_publish, batch, self._size)
-        published.addCallbacks(self._published, self._not_published)
-        published.addBoth(self._ended)
-        published.chainDeferred(finished)
-        return finished.addErrback(self._given_up).addErrback(self._drop)
+        finished: Deferred[str] = Deferred(self._give_up_finish)
+        self._shared.names.take(self.name, lambda: self._lock.take(lambda: self._publish(finished)))
+        return finished
 
     def abort(self) -> "Deferred[None]":
-        self._batch = []
         self._file.give_up()
-        dropped: Deferred[None] = Deferred()
-        self._discard().chainDeferred(dropped)
-        return dropped.addErrback(self._given_up)
+        dropped: Deferred[None] = Deferred(self._give_up)
+        self._lock.take(lambda: self._discard(dropped))
+        self._drop()
+        return dropped
 
-    def _discard(self) -> "Deferred[None]":
-        return self._run(self._file.discard).addErrback(self._failed).addBoth(self._ended)
+    # Writing.
 
     def _flush(self) -> "Deferred[None] | None":
-        batch, cost = self._batch, self._batched
-        self._batch, self._batched = [], 0
-        for backlog in (self._backlog, self._backlog_of_all):
-            backlog.add(cost)
-        written = self._run(self._file.write, batch)
-        written.addErrback(self._failed)
-        written.addCallback(self._written, cost)
-        room = self._backlog.room() or self._backlog_of_all.room()
-        return room and room.addErrback(self._given_up)
+        self._queue += self._batch
+        self._queued += self._cost
+        for backlog in (self._backlog, self._shared.backlog):
+            backlog.add(self._cost)
+        self._batch, self._cost = [], 0
+        if not self._lock.taken:
+            self._lock.take(self._write)
+        room = self._backlog.room() or self._shared.backlog.room()
+        return room and room.addErrback(self._room_given_up)
 
-    def _run(self, work: Callable[..., _T], *args: Any) -> "Deferred[_T]":
-        return self._lock.run(self._workers.run, work, *args)
+    def _take_queue(self) -> tuple[list[bytes | memoryview], int]:
+        queue, cost = self._queue, self._queued
+        self._queue, self._queued = [], 0
+        return queue, cost
 
-    def _written(self, _result: None, cost: int) -> None:
-        for backlog in (self._backlog, self._backlog_of_all):
+    def _write(self) -> None:
+        queue, cost = self._take_queue()
+        self._shared.writers.run(self._file.write, queue).addBoth(self._written, cost)
+
+    def _written(self, result: object, cost: int) -> None:
+        if isinstance(result, Failure):
+            self._failed(result)
+        self._lock.release()
+        if self._queue:
+            self._lock.take(self._write)
+        self._remove(cost)
+
+    def _drop(self) -> None:
+        self._batch = []
+        _, cost = self._take_queue()
+        self._remove(cost)
+
+    def _remove(self, cost: int) -> None:
+        for backlog in (self._backlog, self._shared.backlog):
             backlog.remove(cost)
 
-    def _given_up(self, failure: Failure) -> Failure:
-        if failure.check(CancelledError) and not self._late:  # the disk took too long: that counts once
-            self._late = True
-            self._health.failed()
-            self._file.give_up()
-        return failure
+    # The end.
 
-    def _drop(self, failure: Failure) -> Failure:
-        if self._late:  # the name, for which the rest of the work may wait, can be in use for long
-            self._begun()
-            self._discard()
-        return failure
+    def _publish(self, finished: "Deferred[str]") -> None:
+        queue, cost = self._take_queue()
+        queue += self._batch
+        self._batch = []
+        self._shared.writers.run(self._file.publish, queue, self._size).addBoth(self._published, finished, cost)
 
-    def _published(self, name: str) -> str:
-        self._health.succeeded()
+    def _published(self, result: str | Failure | None, finished: "Deferred[str]", cost: int = 0) -> None:
+        self._remove(cost)
+        if result is None:
+            self._shared.workers.run(self._file.publish_beside).addBoth(self._published, finished)
+            return
+        answer = self._refused(result) if isinstance(result, Failure) else self._stored(result)
+        self._shared.ended()
+        if not finished.called:  # by being given up
+            finished.callback(answer)
+        self._lock.release()
+        self._shared.names.release(self.name)  # last: those that wait for it are answered after this one
+
+    def _stored(self, name: str) -> str:
+        self._shared.health.succeeded()
         if self._file.replaced:
             _log.warn("Another {original} was here: it is overwritten", original=self.name)
         if self._file.kept_beside:
             _log.warn("Another {original} is here already: kept as {name}", original=self.name, name=name)
         return name
 
-    def _not_published(self, failure: Failure) -> Failure:
+    def _refused(self, failure: Failure) -> Any:
         if not isinstance(failure.value, OSError):
             return failure
         if not self._late:
-            self._health.failed()
-        raise StoreFailure.from_os_error(failure.value) from failure.value
+            self._shared.health.failed()
+        return Failure(StoreFailure.from_os_error(failure.value))
+
+    def _discard(self, dropped: "Deferred[None]") -> None:
+        self._shared.workers.run(self._file.discard).addBoth(self._discarded, dropped)
+
+    def _discarded(self, result: object, dropped: "Deferred[None]") -> None:
+        if isinstance(result, Failure):
+            self._failed(result)
+        self._lock.release()
+        self._shared.ended()
+        if not dropped.called:
+            dropped.callback(None)
 
     def _failed(self, failure: Failure) -> None:
         _log.failure("Writing {name} failed in an unexpected way", failure=failure, name=self.name)
+
+    # The disk takes too long.
+
+    def _give_up(self, _given_up: object = None) -> None:
+        if not self._late:  # that counts once
+            self._late = True
+            self._shared.health.failed()
+            self._file.give_up()
+            self._drop()
+
+    def _room_given_up(self, failure: Failure) -> Failure:
+        self._give_up()
+        return failure
+
+    def _give_up_finish(self, _finished: "Deferred[str]") -> None:
+        self._give_up()
+        # The name, for which the rest of the work may wait, can be in use for long.
+        self._shared.begun()
+        dropped: Deferred[None] = Deferred()
+        self._lock.take(lambda: self._discard(dropped))
 
 
 @implementer(IStorage)
@@ -144,12 +207,22 @@ class DirectoryStorage:
         self._workers = workers
         self._disk = disk or Disk()
         self._directories: Directories | None = None
-        self._names = NameLocks()
-        self._backlog = Backlog(HIGH_WATER_OF_ALL, HIGH_WATER_OF_ALL // 2)
-        self._health = Health(self._probe)
+        self._shared = self._share()
         self._under_way = 0  # instances, and a probe
         self._stops: list[Deferred[None]] = []
         self._check()
+
+    def _share(self) -> Shared:
+        return Shared(
+            # Where nothing is synced the disk is memory, and going to a thread would cost more than what is done there.
+            writers=self._workers if self._rules.syncs_files else AtOnce(),
+            workers=self._workers,
+            names=NameLocks(),
+            backlog=Backlog(HIGH_WATER_OF_ALL, HIGH_WATER_OF_ALL // 2),
+            health=Health(self._probe),
+            begun=self._begun,
+            ended=self._ended,
+        )
 
     def _check(self) -> None:
         if not os.path.exists(self._path):
@@ -164,7 +237,7 @@ class DirectoryStorage:
         if self._directories is not None:
             raise CannotStart(f"output directory {self._path}: this storage is started already, by another factory")
         self._directories = Directories.open(self._path, self._disk, self._rules)
-        self._health = Health(self._probe)
+        self._shared = self._share()
         self._workers.start()
 
     def stop(self) -> "Deferred[None]":
@@ -185,7 +258,7 @@ class DirectoryStorage:
             stopped.callback(None)
 
     def ready(self) -> bool:
-        return self._directories is not None and self._health.ready()
+        return self._directories is not None and self._shared.health.ready()
 
     def open(self, request: StoreRequest) -> IInstanceSink:
         if self._directories is None:
@@ -193,19 +266,20 @@ class DirectoryStorage:
         name = file_name(request.sop_class_uid, request.sop_instance_uid)
         file = IncomingFile(self._directories, request, name)
         self._begun()
-        return DirectorySink(
-            name, file, self._workers, self._names, self._backlog, self._health, self._begun, self._ended
-        )
+        return DirectorySink(name, file, self._shared)
 
     def _probe(self) -> "Deferred[None]":
         assert self._directories is not None
         self._begun()
-        return self._workers.run(probe, self._directories).addBoth(self._ended)
+        return self._workers.run(probe, self._directories).addBoth(self._probed)
+
+    def _probed(self, result: _T) -> _T:
+        self._ended()
+        return result
 
     def _begun(self) -> None:
         self._under_way += 1
 
-    def _ended(self, result: _T) -> _T:
+    def _ended(self) -> None:
         self._under_way -= 1
         self._stop_if_idle()
-        return result

@@ -10,6 +10,8 @@ import stat
 from collections.abc import Sequence
 from contextlib import suppress
 
+Identity = tuple[int, int]  # of a file system, and of a file or directory of it
+
 
 class Disk:
     """The disk of the operating system."""
@@ -33,10 +35,15 @@ class Disk:
             raise
         return descriptor
 
-    def is_at(self, path: str, directory: int) -> bool:
-        """Whether the directory is, still, the one of this path; so it is for who may not ask."""
+    def identity(self, directory: int) -> Identity:
+        status = os.fstat(directory)
+        return status.st_dev, status.st_ino
+
+    def is_at(self, path: str, identity: Identity) -> bool:
+        """Whether the directory of this identity is, still, the one of this path; so it is for who may not ask."""
         try:
-            return os.path.samestat(os.stat(path), os.fstat(directory))
+            status = os.stat(path)
+            return (status.st_dev, status.st_ino) == identity
         except FileNotFoundError:
             return False
         except PermissionError:  # as after a change of the user

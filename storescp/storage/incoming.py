@@ -27,7 +27,8 @@ _NO_FILE = frozenset({errno.ELOOP, errno.ENXIO, errno.EEXIST, errno.EACCES, errn
 class IncomingFile:
     """The file of one instance. Its methods are called one at a time, but for `give_up`.
 
-    After a failure what is written is ignored, nothing is left on the disk, and `publish` raises.
+    After a failure what is written is ignored, nothing is left on the disk, and `publish` raises. What takes its time
+    when nothing is synced, to compare with what has the name, is apart from what does not.
     """
 
     def __init__(self, directories: Directories, request: StoreRequest, name: str) -> None:
@@ -65,22 +66,32 @@ class IncomingFile:
             self._failure = error
             self.discard()
 
-    def write_and_publish(self, buffers: list[bytes | memoryview], size: int) -> str:
-        """Write the last of it, and `publish`."""
-        self.write(buffers)
-        return self.publish(size)
+    def publish(self, buffers: list[bytes | memoryview], size: int) -> str | None:
+        """Write the last of it, make it durable and give it its final name, which is returned.
 
-    def publish(self, size: int) -> str:
-        """Make the file, with a data set of `size` bytes, durable and give it its final name, which is returned.
-
+        None where something has that name: then `publish_beside` it. `size` is that of the whole data set, in bytes.
         No other instance of that name may be published meanwhile.
 
         Raises OSError for what the disk did wrong, `StoreFailure` for what is wrong with the instance.
         """
+        self.write(buffers)
+        taken = False
         try:
             self._raise_failure()
             self._sync(size)
-            return self._publish()
+            taken = not self._take(self._name)
+            return None if taken else self._settle(self._name)
+        finally:
+            if not taken:
+                self.discard()
+
+    def publish_beside(self) -> str:
+        """The end of a `publish` that has found its name taken: what is stored, and under which name.
+
+        Raises as `publish` does.
+        """
+        try:
+            return self._publish_beside()
         finally:
             self.discard()
 
@@ -151,9 +162,7 @@ class IncomingFile:
 
     # Publishing.
 
-    def _publish(self) -> str:
-        if self._take(self._name):
-            return self._settle(self._name)
+    def _publish_beside(self) -> str:
         if self._is_stored_as(self._name):
             return self._name
         if self._rules.on_duplicate == "reject":

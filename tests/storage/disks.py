@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from storescp.errors import StoreFailure
 from storescp.interfaces import IStorage
+from storescp.storage import directory
 from storescp.storage.directory import DirectoryStorage
 from storescp.storage.disk import Disk
 from storescp.storage.part10 import file_header
@@ -230,6 +231,7 @@ class DirectoryTestCase(SynchronousTestCase):
     """One directory, and what is in it. Another `setUp` is another directory."""
 
     def setUp(self) -> None:
+        self.patch(directory, "BATCH", 256 * KIB)
         self.path = Path(self.mktemp())
         self.path.mkdir()
 

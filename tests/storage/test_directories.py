@@ -147,6 +147,8 @@ class StartTests(StartTestCase):
                 ("names", f"output directory /.incoming: {words}", set()),
                 ("is_file", f"output directory /.incoming: {words}", set()),
                 ("unlink", f"output directory /.incoming: {words}", set()),
+                ("identity", f"output directory : {words}", set()),
+                ("identity", f"output directory : {words}", set()),
             ],
             found,
         )

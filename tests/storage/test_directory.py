@@ -2,6 +2,7 @@
 
 import errno
 import os
+import weakref
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -12,6 +13,7 @@ from storescp.errors import CannotStart
 from storescp.interfaces import IInstanceSink, IStorage
 from storescp.storage import directory
 from storescp.storage.directory import DirectoryStorage
+from storescp.storage.rules import Rules
 from storescp.storage.workers import AtOnce
 from tests.storage import request
 from tests.storage.disks import (
@@ -19,10 +21,13 @@ from tests.storage.disks import (
     HEADER,
     KIB,
     MIB,
+    OTHER,
     WHOLE,
+    WRONG,
     ByHand,
     DirectoryTestCase,
     FaultyDisk,
+    beside,
     result,
     store,
     temporary,
@@ -84,7 +89,7 @@ class SinkTests(DirectoryTestCase):
         self.assertEqual("CT.1.2.3", result(finished))
 
     def test_one_at_a_time(self) -> None:
-        """The work of one instance is done in its order, never two pieces at a time."""
+        """The work of one instance is done in its order, never two pieces at a time; what waits is one piece."""
         workers = ByHand()
         sink = self.storage(workers=workers).open(request())
         for _ in range(3):
@@ -94,8 +99,9 @@ class SinkTests(DirectoryTestCase):
         while workers.queue:
             waiting.append(len(workers.queue))
             workers.work(1)
-        self.assertEqual([1, 1, 1, 1], waiting)  # three batches, publish
+        self.assertEqual([1, 1], waiting)  # one batch; two batches and the end
         self.assertEqual("CT.1.2.3", result(finished))
+        self.check({"CT.1.2.3": HEADER + bytes(768 * KIB)})
 
     def test_workers_fail(self) -> None:
         """Workers that do not work at all fail the instance, a failed abort is logged, and the storage still stops."""
@@ -207,6 +213,62 @@ class RoomTests(DirectoryTestCase):
         self.test_room()
 
 
+class AtOnceTests(DirectoryTestCase):
+    """Where nothing is synced an instance is written without a thread, but for what may take long."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.workers = ByHand()
+        self.started = self.storage(workers=self.workers, rules=Rules(durability="none"))
+
+    def sent(self, data: bytes) -> "Deferred[Any]":
+        sink = self.started.open(request())
+        sink.write(memoryview(data))
+        finished: Deferred[Any] = sink.finish()
+        return finished
+
+    def test_new(self) -> None:
+        """A new instance is stored when `finish` returns, however many batches it has; at other levels it is not."""
+        self.assertEqual("CT.1.2.3", result(self.sent(bytes(700 * KIB))))
+        self.assertEqual([], self.workers.queue)
+        DirectoryTestCase.setUp(self)
+        self.started = self.storage(workers=self.workers, rules=Rules(durability="file"))
+        self.assertNoResult(self.sent(DATA_SET))
+
+    def test_compared(self) -> None:
+        """What has the name already is compared by a thread, equal or not: it may be large."""
+        self.sent(DATA_SET)
+        for data, name in ((DATA_SET, "CT.1.2.3"), (OTHER, beside(OTHER))):
+            finished = self.sent(data)
+            self.assertNoResult(finished)
+            self.assertEqual(1, len(self.workers.queue))
+            self.workers.work()
+            self.assertEqual(name, result(finished))
+
+    def test_aborted(self) -> None:
+        """What will never be complete is removed by a thread."""
+        sink = self.started.open(request())
+        sink.write(memoryview(bytes(256 * KIB)))
+        self.assertEqual(1, len(temporary(self.path)))
+        sink.abort()
+        self.assertEqual((1, 1), (len(temporary(self.path)), len(self.workers.queue)))
+        self.workers.work()
+        self.check({})
+
+    def test_many_behind_one(self) -> None:
+        """However many wait for a name and then fail at once, each is told, in the order of coming."""
+        self.sent(DATA_SET)
+        told: list[int] = []
+
+        def tell(_result: object, number: int) -> None:
+            told.append(number)
+
+        for number in range(500):
+            self.sent(WRONG if number else DATA_SET).addBoth(tell, number)
+        self.workers.work()
+        self.assertEqual(list(range(500)), told)
+
+
 class AbortTests(DirectoryTestCase):
     """An instance that will never be complete."""
 
@@ -270,6 +332,31 @@ class AbortTests(DirectoryTestCase):
         self.assertEqual(1, len(temporary(self.path)))
         self.workers.work()
         self.check({})
+
+    def test_hangs(self) -> None:
+        """A disk that does not even forget counts as one that fails."""
+        for _ in range(3):
+            self.assertEqual(True, self.started.ready())
+            self.aborted(1, 1).addErrback(lambda _: None).cancel()
+        self.assertEqual(False, self.started.ready())
+
+    def test_given_up_behind_another(self) -> None:
+        """An instance that is given up while it waits for its name keeps no memory meanwhile."""
+        hanging = self.started.open(request()).finish()
+        sink = self.started.open(request())
+        sink.write(memoryview(bytes(256 * KIB)))
+        self.workers.queue, waiting = self.workers.queue[1:], self.workers.queue[:1]
+        for _ in range(2):
+            sink.write(memoryview(bytes(256 * KIB)))
+        kept = weakref.ref(fragment := memoryview(bytearray(1000)))
+        sink.write(fragment)
+        del fragment
+        sink.finish().addErrback(lambda _: None).cancel()
+        self.workers.work()
+        self.assertIsNone(kept())
+        self.workers.queue = waiting
+        self.workers.work()
+        self.assertEqual("CT.1.2.3", result(hanging))
 
     def test_part_of_a_batch(self) -> None:
         """What was not enough for a batch never touches the disk."""

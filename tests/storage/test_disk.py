@@ -87,9 +87,10 @@ class DiskTests(SynchronousTestCase):
         def forbidden(path: str) -> os.stat_result:
             raise PermissionError
 
-        self.assertEqual([True, False], [self.disk.is_at(str(each), self.root) for each in (self.path, "missing")])
+        identity = self.disk.identity(self.root)
+        self.assertEqual([True, False], [self.disk.is_at(str(each), identity) for each in (self.path, "missing")])
         self.patch(os, "stat", forbidden)
-        self.assertEqual(True, self.disk.is_at(str(self.path), self.root))
+        self.assertEqual(True, self.disk.is_at(str(self.path), identity))
 
     def test_open_fails(self) -> None:
         """A file that is opened and then cannot be looked at is closed."""

@@ -191,7 +191,8 @@ class StorageTests(DirectoryTestCase):
         sink = self.started.open(request(uid))
         sink.write(memoryview(data))
         finished = sink.finish()
-        self.workers.work(1)
+        while not finished.called:
+            self.workers.work(1)
         self.disk.disarm()
         return result(finished)
 
@@ -286,11 +287,12 @@ class StorageTests(DirectoryTestCase):
         """Whatever waits for one instance when it is given up counts as one failure."""
         sink = self.started.open(request())
         rooms = [sink.write(memoryview(bytes(256 * KIB))) for _ in range(8)]
-        waiting = [*(room for room in rooms if room), sink.finish()]
-        for each in waiting:
+        first, *others = [room for room in rooms if room]
+        finished = sink.finish()
+        for each in (first, finished):
             each.cancel()
             self.failureResultOf(each, CancelledError)
-        self.assertEqual((True, True), (len(waiting) > 2, self.started.ready()))
+        self.assertEqual(([None] * 4, True), ([self.successResultOf(each) for each in others], self.started.ready()))
         self.workers.work()
 
     def test_given_up_and_fails(self) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError
 
 from storescp.storage import incoming
-from storescp.storage.disk import Disk
+from storescp.storage.disk import Disk, Identity
 from storescp.storage.part10 import file_header
 from storescp.storage.rules import Rules
 from tests.storage import request
@@ -544,7 +544,7 @@ class PlaceTests(DirectoryTestCase):
         """A disk that cannot even say where it is fails the instance as any other call of it does."""
 
         class Stale(Disk):
-            def is_at(self, path: str, directory: int) -> bool:
+            def is_at(self, path: str, identity: Identity) -> bool:
                 raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 
         self.assertEqual(0x0110, store(self.storage(Stale()), DATA_SET))
