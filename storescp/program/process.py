@@ -14,6 +14,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
 from storescp.config import Config
+from storescp.server.acceptor import AHEAD
 
 _log = Logger()
 
@@ -51,8 +52,8 @@ def _stop_once(reactor: Any) -> None:
 
 def allow_descriptors(config: Config) -> Config:
     """Let the process have the descriptors that `config` may need. `config`, with less where that is not allowed."""
-    # An association has a socket and, while an instance comes, a file.
-    wanted = 2 * config.max_associations + config.max_unassociated + OWN_DESCRIPTORS
+    # An association has a socket and, while an instance comes, a file; some receive ahead of what is not yet stored.
+    wanted = 2 * config.max_associations + config.max_unassociated + AHEAD + OWN_DESCRIPTORS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < allowed:
@@ -64,7 +65,7 @@ def allow_descriptors(config: Config) -> Config:
 
 
 def _with_descriptors(config: Config, allowed: int, wanted: int) -> Config:
-    # Or idle connections would use them up before the first of them is closed.
+    # Or idle connections would use them up before the first of them is closed. Who receives ahead may find none: A700H.
     left = max(allowed - OWN_DESCRIPTORS, 4)
     unassociated = min(config.max_unassociated, left // 4)
     associations = min(config.max_associations, (left - unassociated) // 2)

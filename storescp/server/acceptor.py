@@ -39,10 +39,10 @@ from storescp.ul.machine import PAbort, Sta
 from storescp.ul.negotiation import (
     LOCAL_LIMIT_EXCEEDED,
     TEMPORARY_CONGESTION,
-    WINDOW,
     Policy,
     maximum_length,
     negotiate,
+    operations_window,
     refusal,
 )
 from storescp.ul.pdu import AAbort, AAssociateAC, AAssociateRJ, AAssociateRQ, ae_title
@@ -56,6 +56,10 @@ _C_STORE_RQ = 0x0001
 _C_ECHO_RQ = 0x0030
 
 STOPS = "this server stops"
+
+# Instances received and not yet answered, of all associations, from which on nobody receives ahead of an answer: each
+# may keep a batch in memory, a file open, and others waiting for the disk.
+AHEAD = 64
 
 
 @attrs.frozen(kw_only=True)
@@ -91,10 +95,11 @@ class Acceptor(ServiceUser):
         self._received = 0  # bytes of that data set
         self._most = math.inf if service.config.max_instance_size is None else service.config.max_instance_size
         self._at_end: Callable[[], None] = _nothing  # what to do when the message is complete
+        self._window = 1  # operations that may be under way
         self._finishing = 0  # instances received and not yet answered
         self._full = False  # they are as many as may be, and nothing more is received
         self._dropping = 0  # instances that the storage has not yet forgotten
-        self._awaited: set[Deferred[Any]] = set()  # what the storage owes us
+        self._awaited: dict[Deferred[Any], float] = {}  # what the storage owes us, and since when; the oldest first
         self._stall = Timer(service.clock, service.config.storage_timeout, self._stalled)
         self._release_indicated = False
         self._stopping = False
@@ -160,6 +165,7 @@ class Acceptor(ServiceUser):
         self._service.census.leave(self)
         self._service.census.seat(self._seat)
         self._maximum_length = maximum_length(request.user_information)
+        self._window = operations_window(answer.user_information)
         for proposed, context in zip(request.presentation_contexts, answer.presentation_contexts, strict=True):
             if context.result == PresentationContextAC.ACCEPTANCE:
                 self._contexts[context.context_id] = PresentationContext(
@@ -383,16 +389,24 @@ class Acceptor(ServiceUser):
     def _finished(self, context: PresentationContext, request: StoreRequest, finished: "Deferred[Any]") -> None:
         """Answer `request` with what `finished` fires with; receive no more meanwhile, if enough is under way."""
         self._finishing += 1
+        self._service.census.finishing += 1
         self._await(finished)
         finished.addBoth(self._over)
         finished.addCallback(self._answer_store, context, request)
         finished.addErrback(self._failed)
-        if self._finishing >= WINDOW and not self._full:
+        if not self._full and self._has_enough:
             self._full = True
             self.provider.hold()
 
+    @property
+    def _has_enough(self) -> bool:
+        """Whether nothing more should be received before something is answered."""
+        ahead = self._service.census.finishing >= AHEAD
+        return self._finishing >= (1 if ahead else self._window)
+
     def _over(self, result: _T) -> _T:
         self._finishing -= 1
+        self._service.census.finishing -= 1
         self._unseat_if_done()
         return result
 
@@ -421,23 +435,27 @@ class Acceptor(ServiceUser):
         self._respond(context, response)
         self._release_if_done()
         self._stop_if_idle()
-        if self._full and self._finishing < WINDOW:
+        if self._full and not self._has_enough:
             self._full = False
             self.provider.resume()  # last: what it issues may end the association
 
     def _await(self, awaited: "Deferred[Any]") -> "Deferred[Any]":
         """Give the storage its time to fire `awaited`."""
-        self._awaited.add(awaited)
+        self._awaited.setdefault(awaited, self._service.clock.seconds())
         awaited.addBoth(self._came, awaited)
-        if awaited in self._awaited:
-            self._stall.start()
+        self._time_oldest()
         return awaited
 
     def _came(self, result: _T, awaited: "Deferred[Any]") -> _T:
-        self._awaited.discard(awaited)
-        if not self._awaited:
-            self._stall.stop()
+        self._awaited.pop(awaited, None)
+        self._time_oldest()
         return result
+
+    def _time_oldest(self) -> None:
+        for since in self._awaited.values():
+            self._stall.start(since)
+            return
+        self._stall.stop()
 
     def _stalled(self) -> None:
         seconds = self._service.config.storage_timeout

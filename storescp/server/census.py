@@ -35,6 +35,7 @@ class Census:
     _most_unassociated: int
     _seats: Counter[str] = attrs.field(init=False, factory=Counter)  # associations by host
     _unassociated: dict[Connection, None] = attrs.field(init=False, factory=dict)  # the oldest first
+    finishing: int = attrs.field(init=False, default=0)  # instances that were received and are not yet answered
 
     @classmethod
     def from_config(cls, config: Config) -> "Census":

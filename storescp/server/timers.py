@@ -19,12 +19,14 @@ class Timer:
         self._due = 0.0
         self._call: IDelayedCall | None = None
 
-    def start(self) -> None:
+    def start(self, since: float | None = None) -> None:
+        """From now on, or from an earlier moment that is not before that of the last start."""
         if self._seconds is None:
             return
-        self._due = self._clock.seconds() + self._seconds
+        now = self._clock.seconds()
+        self._due = (now if since is None else since) + self._seconds
         if self._call is None:
-            self._call = self._clock.callLater(self._seconds, self._check)
+            self._call = self._clock.callLater(max(self._due - now, 0), self._check)
 
     def stop(self) -> None:
         if self._call is not None:

@@ -36,7 +36,7 @@ from storescp.ul.items import (
 from storescp.ul.pdu import AAssociateAC, AAssociateRJ, AAssociateRQ, PDataTF, ae_title
 
 PROTOCOL_VERSION = 1
-WINDOW = 1  # operations of one association under way at once
+WINDOW = 32  # operations of one association under way at once, at most: what they wait for are a few syncs of a disk
 
 # PS3.8 Table 9-21: (result, source, reason); permanent but for the last two.
 NO_REASON_GIVEN = AAssociateRJ(1, 1, 1)
@@ -119,6 +119,12 @@ def refusal(request: AAssociateRQ) -> AAssociateRJ | None:
     return None if request.protocol_version & PROTOCOL_VERSION else PROTOCOL_VERSION_NOT_SUPPORTED
 
 
+def operations_window(information: UserInformation) -> int:
+    """How many operations the receiver of this answer may have under way at once."""
+    item = information.first(AsynchronousOperationsWindow)
+    return item.maximum_invoked if item else 1
+
+
 def maximum_length(information: UserInformation) -> int:
     """The longest P-DATA-TF body, in bytes, that the sender of `information` receives; 0 means any."""
     item = information.first(MaximumLength)
@@ -158,8 +164,9 @@ def _answer_user_information(
         ImplementationClassUID(IMPLEMENTATION_CLASS_UID),
         ImplementationVersionName(IMPLEMENTATION_VERSION_NAME),
     ]
-    if proposed.first(AsynchronousOperationsWindow):
-        items.append(AsynchronousOperationsWindow(WINDOW, 1))
+    window = proposed.first(AsynchronousOperationsWindow)
+    if window:  # of 0 operations, which is any number, or as many as it has proposed; we invoke none, PS3.7 D.3.3.3
+        items.append(AsynchronousOperationsWindow(min(window.maximum_invoked or WINDOW, WINDOW), 1))
     items += [role for role in roles if role.sop_class_uid in accepted]
     items += [
         SOPClassExtendedNegotiation(sop_class_uid, _STORAGE_SUPPORT)

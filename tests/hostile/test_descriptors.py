@@ -83,7 +83,7 @@ class FewDescriptorsTests(HostileTestCase):
             self.assert_echoes(server, host)
         self.assertEqual(SUCCESS, self.peer(server).associate().store())
         self.assertEqual(
-            "W: 48 file descriptors are allowed (ulimit -n), 608 may be needed: there will be no more than 6 "
+            "W: 48 file descriptors are allowed (ulimit -n), 672 may be needed: there will be no more than 6 "
             "associations (--max-associations) and 4 other connections (--max-unassociated)",
             server.stderr.splitlines()[0],
         )

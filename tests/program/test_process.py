@@ -14,7 +14,7 @@ INFINITE = resource.RLIM_INFINITY
 
 
 class DescriptorsTests(SynchronousTestCase):
-    """2 x 256 associations, 64 connections without one, 32 for itself: 608 by default."""
+    """2 x 256 associations, 64 connections without one, 64 files received ahead, 32 for itself: 672 by default."""
 
     def allow(self, soft: int, hard: int, error: Exception | None = None, **options: Any) -> tuple[Any, list[str]]:
         """The limits that are set, if any, and what is logged, in a process that has these; then what is left of it."""
@@ -29,22 +29,22 @@ class DescriptorsTests(SynchronousTestCase):
 
     def test_enough(self) -> None:
         """Where there are enough nothing is done."""
-        for soft in (608, 1024, INFINITE):
+        for soft in (672, 1024, INFINITE):
             self.assertEqual(([], []), self.allow(soft, INFINITE))
             self.assertEqual(Config(), self.config)
 
     def test_raised(self) -> None:
         """Where there may be more the soft limit is raised, to what the options need."""
-        for hard in (608, 4096, INFINITE):
-            self.assertEqual(([(resource.RLIMIT_NOFILE, (608, hard))], []), self.allow(256, hard))
+        for hard in (672, 4096, INFINITE):
+            self.assertEqual(([(resource.RLIMIT_NOFILE, (672, hard))], []), self.allow(256, hard))
             self.assertEqual(Config(), self.config)
-        expected = [(resource.RLIMIT_NOFILE, (2 * 500 + 100 + 32, INFINITE))]
+        expected = [(resource.RLIMIT_NOFILE, (2 * 500 + 100 + 64 + 32, INFINITE))]
         self.assertEqual((expected, []), self.allow(1024, INFINITE, max_associations=500, max_unassociated=100))
 
     def test_not_enough(self) -> None:
         """Where there may not, it is raised as far as it goes, there is less of everything, and the user is told."""
         line = (
-            "{} file descriptors are allowed (ulimit -n), 608 may be needed: there will be no more than {} "
+            "{} file descriptors are allowed (ulimit -n), 672 may be needed: there will be no more than {} "
             "associations (--max-associations) and {} other connections (--max-unassociated)"
         )
         for allowed, associations, unassociated in ((607, 255, 64), (232, 75, 50), (40, 3, 2), (32, 1, 1), (3, 1, 1)):

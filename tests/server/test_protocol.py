@@ -793,7 +793,7 @@ class HoldTests(ServerTestCase):
         self.assertEqual(("producing", STORED + ECHOED), (peer.transport.producerState, peer.heard()))
 
     def test_data(self) -> None:
-        """What still comes while reading is held starts no timer and pauses it; as under TLS more may, that waits too."""
+        """What comes while reading is held pauses it and starts no timer; what still comes, as under TLS, waits."""
         peer, room = self.held()
         for fragment in (b"ab", b"cd"):
             peer.write(p_data(pdv(3, DATA, fragment)))

@@ -319,10 +319,10 @@ class UserInformationTests(NegotiationTestCase):
         self.assertEqual(MaximumLength(131072), answer.user_information.items[0])
 
     def test_asynchronous_operations(self) -> None:
-        """A window of any size is answered with one operation at a time in both directions."""
-        for invoked, performed in ((0, 0), (1, 1), (8, 0), (65535, 65535)):
-            items = (AsynchronousOperationsWindow(invoked, performed),)
-            self.assertEqual([AsynchronousOperationsWindow(1, 1)], self.answered_items(A, items=items))
+        """A requestor may have as many operations under way as it proposes, or 32; we have none of our own."""
+        for invoked, answered in ((0, 32), (1, 1), (8, 8), (32, 32), (33, 32), (65535, 32)):
+            items = (AsynchronousOperationsWindow(invoked, answered % 3),)
+            self.assertEqual([AsynchronousOperationsWindow(answered, 1)], self.answered_items(A, items=items))
 
     def test_extended_negotiation(self) -> None:
         """Each accepted storage class is answered full storage that preserves every bit, whatever it proposed."""
@@ -367,7 +367,7 @@ class UserInformationTests(NegotiationTestCase):
             MaximumLength(0),
         )
         expected = [
-            AsynchronousOperationsWindow(1, 1),
+            AsynchronousOperationsWindow(4, 1),
             RoleSelection(CT, 1, 0),
             SOPClassExtendedNegotiation(CT, STORAGE_SUPPORT),
         ]
