@@ -55,9 +55,9 @@ class IInstanceSink(Interface):
         """Take the next bytes of the data set, as they came.
 
         `fragment` is read-only. It stays valid for as long as it is kept, but keeps all the bytes alive that
-        came with it: one that is kept for long is better copied. Where a Deferred is returned, no more is
-        read from this peer until it fires; it is cancelled, and `abort` called, where that takes longer than
-        the storage timeout. Should not raise: remember a failure and answer it in `finish`.
+        came with it, some 640 KiB: one that is kept for long is better copied. Where a Deferred is returned, no
+        more of this peer is handed on until it fires; it is cancelled, and `abort` called, where that takes longer
+        than the storage timeout. Should not raise: remember a failure and answer it in `finish`.
         """
 
     def finish() -> "Deferred[Any]":
@@ -90,7 +90,11 @@ class IStorage(Interface):
         """Whether it is worth trying to store; where not, new associations are rejected, as a transient state."""
 
     def open(request: StoreRequest) -> IInstanceSink:
-        """A sink for the instance of this request. `StoreFailure` refuses it; its data set is then skipped."""
+        """A sink for the instance of this request. `StoreFailure` refuses it; its data set is then skipped.
+
+        A peer that has negotiated an Asynchronous Operations Window may send the next instance while sinks of earlier
+        ones have not yet finished. Where one of them takes longer than the storage timeout, all are cancelled.
+        """
 
 
 class IAssociationObserver(Interface):

@@ -102,11 +102,11 @@ class Command:
     def encode(self) -> bytes:
         """The command set with its group length. ValueError or struct.error where a value does not fit."""
         parts: list[bytes] = []
-        for field in attrs.fields(type(self)):  # type: ignore[arg-type]  # every subclass is an attrs class
-            value = getattr(self, field.name)
+        for name, number, encode in _Layout.of(type(self)).encoders:
+            value = getattr(self, name)
             if value is not None:
-                encoded = _ENCODE[field.metadata["vr"]](value)
-                parts += (_ELEMENT.pack(0, field.metadata["element"], len(encoded)), encoded)
+                encoded = encode(value)
+                parts += (_ELEMENT.pack(0, number, len(encoded)), encoded)
         body = b"".join(parts)
         return _ELEMENT.pack(0, 0, _UL.size) + _UL.pack(len(body)) + body
 
@@ -117,17 +117,43 @@ class Command:
         Raises `InvalidCommand` for an element that is missing or not what its VR says.
         """
         values: dict[str, Any] = {}
-        for field in attrs.fields(cls):  # type: ignore[arg-type]
-            number, vr = field.metadata["element"], field.metadata["vr"]
-            optional = field.default is not attrs.NOTHING
-            if number in elements and field.init and (elements[number] or not optional):
+        for name, number, decode, optional in _Layout.of(cls).decoders:
+            value = elements.get(number)
+            if value or (value is not None and not optional):
                 try:
-                    values[field.name] = _DECODE[vr](elements[number])
+                    values[name] = decode(value)
                 except struct.error:
-                    raise InvalidCommand(f"(0000,{number:04X}) is not a {vr}", Status.MISTYPED_ARGUMENT) from None
+                    raise InvalidCommand(f"(0000,{number:04X}) is not a US", Status.MISTYPED_ARGUMENT) from None
             elif not optional:
                 raise InvalidCommand(f"(0000,{number:04X}) is missing", Status.MISTYPED_ARGUMENT)
         return cls(**values)
+
+
+@attrs.frozen
+class _Layout:
+    """The elements of a command set by the names of their fields, in the order of their tags."""
+
+    encoders: tuple[tuple[str, int, Callable[[Any], bytes]], ...]
+    decoders: tuple[tuple[str, int, Callable[[memoryview], Any], bool], ...]  # and whether they may be missing
+
+    @classmethod
+    def of(cls, command: type[Command]) -> "_Layout":
+        layout = _LAYOUTS.get(command)
+        if layout is None:
+            fields = attrs.fields(command)  # type: ignore[arg-type]  # every subclass is an attrs class
+            elements = [(field, field.metadata["element"], field.metadata["vr"]) for field in fields]
+            layout = _LAYOUTS[command] = cls(
+                tuple((field.name, number, _ENCODE[vr]) for field, number, vr in elements),
+                tuple(
+                    (field.name, number, _DECODE[vr], field.default is not attrs.NOTHING)
+                    for field, number, vr in elements
+                    if field.init
+                ),
+            )
+        return layout
+
+
+_LAYOUTS: dict[type[Command], _Layout] = {}
 
 
 @attrs.frozen(kw_only=True)

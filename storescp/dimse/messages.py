@@ -8,6 +8,7 @@ from storescp.ul.negotiation import SMALLEST_MAXIMUM_LENGTH
 from storescp.ul.pdu import PDataTF
 
 _COMMAND_DATA_SET_TYPE = 0x0800
+_COMMAND, _LAST = PDataTF.COMMAND, PDataTF.LAST
 
 
 class MessageReceiver(Protocol):
@@ -49,12 +50,11 @@ class MessageReader:
             self._context_id = context_id
         elif self._context_id != context_id:
             raise InvalidMessage(f"a fragment on context {context_id} in a message on {self._context_id}")
-        is_command = control & PDataTF.COMMAND
-        if bool(is_command) is self._in_data_set:
-            raise InvalidMessage("a command fragment inside a data set" if is_command else "data without a command")
-        last = bool(control & PDataTF.LAST)
-        if is_command:
+        last = control & _LAST != 0
+        if control & _COMMAND:
             self._read_command(context_id, fragment, last)
+        elif not self._in_data_set:
+            raise InvalidMessage("data without a command")
         else:
             if last:
                 self._in_data_set = False
@@ -63,6 +63,8 @@ class MessageReader:
         return rest
 
     def _read_command(self, context_id: int, fragment: memoryview, last: bool) -> None:
+        if self._in_data_set:
+            raise InvalidMessage("a command fragment inside a data set")
         if len(self._command) + len(fragment) > self._longest_command:
             raise InvalidMessage(Excess("max_command_set", f"a command set of more than {self._longest_command} bytes"))
         self._command += fragment

@@ -1,6 +1,6 @@
 """Acceptor: the service user of one association; it negotiates, stores, echoes and answers."""
 
-import math
+import sys
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -93,7 +93,7 @@ class Acceptor(ServiceUser):
         self._sink: IInstanceSink | None = None  # of the data set being received
         self._request: StoreRequest | None = None  # what that is of
         self._received = 0  # bytes of that data set
-        self._most = math.inf if service.config.max_instance_size is None else service.config.max_instance_size
+        self._most = sys.maxsize if service.config.max_instance_size is None else service.config.max_instance_size
         self._at_end: Callable[[], None] = _nothing  # what to do when the message is complete
         self._window = 1  # operations that may be under way
         self._finishing = 0  # instances received and not yet answered
@@ -340,12 +340,15 @@ class Acceptor(ServiceUser):
         self._observers.tell("instance_opened", self._association, request, name)
 
     def fragment_received(self, fragment: memoryview, last: bool) -> None:
-        if self._sink is not None:
+        sink = self._sink
+        if sink is not None:
             self._received += len(fragment)
             if self._received > self._most:
                 self._instance_too_large()
             else:
-                self._write(self._sink, fragment)
+                room = sink.write(fragment)
+                if room is not None:
+                    self._wait_for(room)
         if last:
             self._end()
 
@@ -354,11 +357,9 @@ class Acceptor(ServiceUser):
         self._at_end()
         self._stop_if_idle()
 
-    def _write(self, sink: IInstanceSink, fragment: memoryview) -> None:
-        room = sink.write(fragment)
-        if room is not None:
-            self.provider.hold()
-            self._await(room).addErrback(_sink_failed, "to make room").addBoth(self._resume)
+    def _wait_for(self, room: "Deferred[Any]") -> None:
+        self.provider.hold()
+        self._await(room).addErrback(_sink_failed, "to make room").addBoth(self._resume)
 
     def _instance_too_large(self) -> None:
         sink, self._sink = self._sink, None
@@ -402,7 +403,7 @@ class Acceptor(ServiceUser):
     def _has_enough(self) -> bool:
         """Whether nothing more should be received before something is answered."""
         ahead = self._service.census.finishing >= AHEAD
-        return self._finishing >= (1 if ahead else self._window)
+        return self._finishing >= (1 if ahead or self._stopping else self._window)
 
     def _over(self, result: _T) -> _T:
         self._finishing -= 1

@@ -11,6 +11,7 @@ import attrs
 from twisted.internet.error import ConnectionClosed
 from twisted.internet.interfaces import IAddress, IPushProducer, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -34,7 +35,7 @@ from storescp.ul.pdu import (
 
 _log = Logger()
 
-READ = 256 * 1024  # bytes read at a time; fewer cost more calls, more are not in the cache when they are written
+READ = 640 * 1024  # bytes read at a time, if there are as many: a slice of 512 KiB with its headers
 CLOSING = 2.0  # seconds for a close in order, before the transport is aborted
 UNREAD = 30.0  # seconds for a peer to read what we have sent, before the transport is aborted
 
@@ -49,6 +50,8 @@ _CONTROL: dict[int, _Control] = {
 }
 _LENGTHS = dict.fromkeys((AAssociateRJ.TYPE, AReleaseRQ.TYPE, AReleaseRP.TYPE, AAbort.TYPE), 4)
 _UNEXPECTED = "unexpected {} PDU"
+# To look up a member of an enumeration takes as long as the action of P-DATA.
+_P_DATA_TF, _EVT10 = PDataTF.TYPE, Evt.P_DATA_TF
 _DATA_TRANSFER = (Sta.Sta6, Sta.Sta7)  # the states in which P-DATA is indicated
 _OPENSSL_REASON = re.compile(r"'([^']+)'\)")
 
@@ -179,9 +182,10 @@ class ULProtocol(Protocol):
         self._unread = Timer(clock, UNREAD, self._unread_expired)
         self._closing = Timer(clock, CLOSING, self._abort_transport)
         self._turns = turns
+        self._seconds = turns.seconds
         self._turn_ends = 0.0
         self._chunks: deque[bytes] = deque()  # received, and not yet cut into PDUs
-        self._pdus: Iterator[tuple[int, memoryview]] = iter(())  # of the latest chunk
+        self._pdus = self._frame()
         self._rest: memoryview | None = None  # of the latest P-DATA-TF, which the user has not yet taken
         self._data_issued = False  # since the fragment timer was looked after
         self._receiving = False
@@ -190,6 +194,9 @@ class ULProtocol(Protocol):
         self.heard = False  # anything
         self._requested = False  # an association has been, whatever was the answer
         self._abort_sent = False
+        # What sends at once and says how much, until something waits to be sent: to hand a response to the reactor,
+        # which sends it in its next round, costs more than to make it.
+        self._send_now: Callable[[bytes], int | Exception] | None = None
         self._holds = 0
         self._cause = _UNEXPECTED.format("P-DATA-TF")  # what an abort by the provider is put down to
         self._lost = "the connection was lost"  # and what the end of the transport is
@@ -216,7 +223,10 @@ class ULProtocol(Protocol):
         self._connected = True
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)  # a response of 100 bytes must not wait for an acknowledgement
-        self._flow.bufferSize = READ
+        # A wrapper would let us write past its encryption.
+        if isinstance(self.transport, Connection) and not self.transport.TLS:
+            self.transport.bufferSize = READ
+            self._send_now = self.transport.writeSomeData
         self._flow.registerProducer(_Reading(self), True)
         self._silence.start()
         if self._request is None:
@@ -230,6 +240,8 @@ class ULProtocol(Protocol):
         if not self._holds and self.state is not Sta.Sta13:
             self._silence.start()
         self.heard = True
+        if self._framer.stopped:
+            return
         self._chunks.append(data)
         self._receive(GLANCE)
 
@@ -238,7 +250,7 @@ class ULProtocol(Protocol):
         if self._receiving:  # a `resume` from within: the loop below goes on by itself
             return
         self._receiving = True
-        self._turn_ends = self._turns.seconds() + seconds
+        self._turn_ends = self._seconds() + seconds
         try:
             self._issue_all()
         except Exception:
@@ -251,7 +263,7 @@ class ULProtocol(Protocol):
     def _issue_all(self) -> None:
         try:
             while not self._holds and self._issue_next():
-                if self._turns.seconds() > self._turn_ends and self._has_more and self._connected:
+                if self._seconds() > self._turn_ends and self._has_more:
                     self.hold()
                     self._turns.wait(self._take_turn)
         except InvalidPDU as error:  # of the framer
@@ -268,17 +280,21 @@ class ULProtocol(Protocol):
             self._issue_rest(self._rest)
             return True
         pdu = next(self._pdus, None)
-        while pdu is None:
-            if not self._chunks:
-                return False
-            self._pdus = self._framer.feed(self._chunks.popleft())
-            pdu = next(self._pdus, None)
+        if pdu is None:
+            return False
         pdu_type, body = pdu
-        if pdu_type == PDataTF.TYPE:
-            self._machine.process(Evt.P_DATA_TF, body)
+        if pdu_type == _P_DATA_TF:
+            self._machine.process(_EVT10, body)
         else:
             self._control_received(pdu_type, body)
         return True
+
+    def _frame(self) -> Iterator[tuple[int, memoryview] | None]:
+        """Each PDU of what was received; None as often as there is none that is whole."""
+        while True:
+            while self._chunks:
+                yield from self._framer.feed(self._chunks.popleft())
+            yield None
 
     def _issue_rest(self, rest: memoryview) -> None:
         self._rest = None
@@ -292,8 +308,8 @@ class ULProtocol(Protocol):
 
     def _stop_receiving(self) -> None:
         self._framer.stop()
+        self._chunks.clear()
         self._rest = None
-
 
     def _take_turn(self) -> None:
         self._resume(TURN)
@@ -389,7 +405,7 @@ class ULProtocol(Protocol):
                 self._flow.resumeProducing()
 
     def _pause(self) -> None:
-        if self._connected and not self._paused:
+        if not self._paused:
             self._paused = True
             self._flow.pauseProducing()
 
@@ -422,7 +438,15 @@ class ULProtocol(Protocol):
 
     def send_data(self, pdus: bytes) -> None:
         assert self.transport is not None
-        self.transport.write(pdus)
+        if self._send_now is None:
+            self.transport.write(pdus)
+            return
+        sent = self._send_now(pdus)
+        if sent != len(pdus):
+            # From now on the transport keeps what waits, as much as its buffer size, and finds out what has failed.
+            self._send_now = None
+            self._flow.bufferSize = Connection.bufferSize
+            self.transport.write(pdus[sent:] if isinstance(sent, int) else pdus)
 
     def issue(self, primitive: Any) -> None:
         if isinstance(primitive, AAssociateRQ):

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 from storescp.server.timers import Timer
 
 # Seconds of work for one peer: one read can bring a thousand requests.
-GLANCE = 0.0005  # when something has come, whatever comes from others in the same moment
+GLANCE = 0.001  # when something has come, whatever comes from others in the same moment
 TURN = 0.005  # when it is its turn; in sum for all whose turn it is
 
 

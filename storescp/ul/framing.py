@@ -2,11 +2,14 @@
 
 import struct
 from collections.abc import Iterator, Mapping
+from typing import NoReturn
 
 from storescp.errors import AbortReason, Excess, InvalidPDU
 from storescp.ul.pdu import AAssociateAC, AAssociateRQ, PDataTF
 
 _HEADER = struct.Struct(">BxI")
+_HEADER_SIZE, _unpack_header = _HEADER.size, _HEADER.unpack_from
+_NOTHING = memoryview(b"")
 
 # Which attribute of `Config` limits a PDU; the others have a fixed length.
 _LIMITED_BY = {
@@ -33,26 +36,26 @@ class Framer:
 
     def __init__(self, limits: Mapping[int, int]) -> None:
         self._limits = limits
-        self._partial = bytearray()  # of the header, then of the body, when a chunk ends inside one
-        self._type: int | None = None  # of the PDU whose body is awaited
-        self._length = 0
-        self._stopped = False
-        self._view = memoryview(b"")  # of the latest chunk
+        self._partial = bytearray()  # of a PDU that is not yet whole, from its first byte on
+        self._wanted = 0  # bytes of it; 0 until its header is whole
+        self._view = _NOTHING  # of the latest chunk
         self._position = 0  # in it, of what was not yet handed out
+        self.stopped = False
 
     @property
     def has_more(self) -> bool:
         """Whether the latest chunk has another whole PDU."""
-        header = self._view[self._position : self._position + _HEADER.size]
-        if len(header) < _HEADER.size:
+        header = self._view[self._position : self._position + _HEADER_SIZE]
+        if len(header) < _HEADER_SIZE:
             return False
-        return self._position + _HEADER.size + _HEADER.unpack(header)[1] <= len(self._view)
+        length: int = _HEADER.unpack(header)[1]
+        return self._position + _HEADER_SIZE + length <= len(self._view)
 
     def stop(self) -> None:
         """Ignore whatever is left of this chunk and everything after it."""
-        self._stopped = True
+        self.stopped = True
         self._partial = bytearray()
-        self._view = memoryview(b"")
+        self._view = _NOTHING
 
     def feed(self, chunk: bytes) -> Iterator[tuple[int, memoryview]]:
         """Yield (type, body) for each PDU that ends in `chunk`.
@@ -63,47 +66,50 @@ class Framer:
         Raises `InvalidPDU` for an unknown type or a length over its limit, and stops: where the next PDU
         begins is anybody's guess then.
         """
+        if self.stopped:
+            return
         self._view = view = memoryview(chunk)
-        position = 0
-        while not self._stopped:
-            if self._type is None:
-                position = self._read_header(view, position)
-                if self._type is None:
-                    break
-            end = position + self._length - len(self._partial)
-            if self._partial or end > len(view):
-                self._partial += view[position:end]
-                if end > len(view):
-                    break
-                body = memoryview(self._partial).toreadonly()
-                self._partial = bytearray()
-            else:
-                body = view[position:end]
+        position, size = 0, len(view)
+        if self._partial:
+            position = self._gather(view)
+            if len(self._partial) == self._wanted:
+                pdu = memoryview(self._partial).toreadonly()
+                self._partial, self._wanted, self._position = bytearray(), 0, position
+                yield pdu[0], pdu[_HEADER_SIZE:]
+        while position + _HEADER_SIZE <= size and not self.stopped:
+            pdu_type, length = _unpack_header(view, position)
+            if length > self._limits.get(pdu_type, -1):
+                self._refuse(pdu_type, length)
+            body, end = position + _HEADER_SIZE, position + _HEADER_SIZE + length
+            if end > size:
+                self._wanted = _HEADER_SIZE + length
+                break
             self._position = position = end
-            pdu_type, self._type = self._type, None
-            yield pdu_type, body
-        self._view = memoryview(b"")
+            yield pdu_type, view[body:end]
+        self._view = _NOTHING
+        if position < size and not self.stopped:
+            self._partial += view[position:]
 
-    def _read_header(self, view: memoryview, position: int) -> int:
-        """Where the body begins. Until the header is whole, there is no type."""
-        start, end = position, position + _HEADER.size - len(self._partial)
-        if self._partial or end > len(view):
-            self._partial += view[start:end]
-            if end > len(view):
-                return end
+    def _gather(self, view: memoryview) -> int:
+        """Go on with the PDU that has begun; how many bytes of it there are in `view`."""
+        position = 0
+        if not self._wanted:
+            position = _HEADER_SIZE - len(self._partial)
+            self._partial += view[:position]
+            if len(self._partial) < _HEADER_SIZE:
+                return len(view)
             pdu_type, length = _HEADER.unpack(self._partial)
-            self._partial = bytearray()
-        else:
-            pdu_type, length = _HEADER.unpack_from(view, start)
+            if length > self._limits.get(pdu_type, -1):
+                self._refuse(pdu_type, length)
+            self._wanted = _HEADER_SIZE + length
+        end = position + self._wanted - len(self._partial)
+        self._partial += view[position:end]
+        return min(end, len(view))
+
+    def _refuse(self, pdu_type: int, length: int) -> NoReturn:
+        self.stop()
         limit = self._limits.get(pdu_type)
-        if limit is None:
-            self.stop()
-            raise _unknown(pdu_type)
-        if length > limit:
-            self.stop()
-            raise _too_long(pdu_type, length, limit)
-        self._type, self._length = pdu_type, length
-        return end
+        raise _unknown(pdu_type) if limit is None else _too_long(pdu_type, length, limit)
 
 
 def _unknown(pdu_type: int) -> InvalidPDU:

@@ -122,6 +122,9 @@ class Provider(Protocol):
         """Close the transport connection."""
 
 
+_STA6 = Sta.Sta6  # to look it up takes as long as the rest of DT-2
+
+
 class Machine:
     """One association's state. `process` is the only way to change it."""
 
@@ -199,7 +202,7 @@ class Machine:
 
     def DT_2(self, event: Evt, body: memoryview) -> None:
         """Issue the P-DATA indication."""
-        self.state = Sta.Sta6
+        self.state = _STA6
         self._provider.issue_data(body)
 
     def AR_1(self, event: Evt, argument: None) -> None:

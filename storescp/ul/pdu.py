@@ -25,6 +25,7 @@ _HEADER = struct.Struct(">BxI")
 _ASSOCIATE = struct.Struct(">Hxx16s16s32s")
 _FOUR = struct.Struct(">BxIxBBB")
 _PDV = struct.Struct(">IBB")
+_PDV_SIZE, _unpack_pdv = _PDV.size, _PDV.unpack_from
 
 _C = TypeVar("_C", PresentationContextRQ, PresentationContextAC)
 
@@ -186,13 +187,15 @@ class PDataTF:
     def split(body: memoryview) -> tuple[int, int, memoryview, memoryview | None]:
         """The first PDV, and what follows it in `body`, if anything; both are views into it."""
         size = len(body)
-        if size < _PDV.size:
+        if size < _PDV_SIZE:
             raise InvalidPDU(f"{size} bytes are too few for a PDV" if size else "a P-DATA-TF without a PDV")
-        length, context_id, control = _PDV.unpack_from(body)
+        length, context_id, control = _unpack_pdv(body)
         end = 4 + length
+        if end == size:  # it is the only one, as most are
+            return context_id, control, body[_PDV_SIZE:], None
         if length < 2 or end > size:
             raise InvalidPDU(f"a PDV claims {length} bytes of {size - 4}")
-        return context_id, control, body[_PDV.size : end], body[end:] if end < size else None
+        return context_id, control, body[_PDV_SIZE:end], body[end:]
 
 
 @attrs.frozen

@@ -495,6 +495,18 @@ class InstanceSizeTests(LimitTestCase):
         sink.dropped.callback(None)
         self.assertEqual(TOO_LARGE + STORED, peer.heard())
 
+    def test_answer_waits_from_the_first(self) -> None:
+        """The time of the storage begins when it is to forget it, not when its last fragment has come."""
+        sink = RecordingSink()
+        sink.dropped = Deferred()
+        self.storage = RecordingStorage(sink)
+        peer = self.start_associated(max_instance_size=23)
+        peer.write(STORE_COMMAND + p_data(pdv(3, DATA, bytes(24))))
+        self.clock.advance(59)
+        peer.write(p_data(pdv(3, LAST_DATA, b"")))
+        self.clock.advance(1)
+        self.assertEqual(ABORT, peer.heard())
+
     def test_answer_never_comes(self) -> None:
         """Where the storage takes longer than it may, the association is aborted as for any other answer."""
         sink = RecordingSink()

@@ -9,13 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import directlyProvides
 
 from storescp.server.acceptor import Acceptor
-from storescp.server.protocol import ServiceUser, describe
+from storescp.server.protocol import ServiceUser, ULProtocol, describe
 from storescp.testing import SCU, associate_rq
 from storescp.ul.machine import PAbort, Sta
 from storescp.ul.pdu import AAbort
@@ -831,6 +834,34 @@ class HoldTests(ServerTestCase):
         self.assertTrue(peer.transport.disconnecting)
 
 
+class IgnoredTests(ServerTestCase):
+    """What comes when nothing more is wanted is not kept either."""
+
+    def kept(self, peer: Peer) -> int:
+        for _ in range(20):
+            peer.write(bytes(10_000))
+        return sum(map(len, peer.protocol._chunks))
+
+    def test_after_garbage(self) -> None:
+        """Nothing is kept of what follows something that is no PDU, in whatever state, nor of what follows an abort."""
+        for before, garbage in ((b"", b"\x99"), (ASSOCIATE_RQ, b"\x99"), (ASSOCIATE_RQ, RELEASE_RP)):
+            peer = self.peer()
+            peer.write(before)
+            peer.write(garbage + bytes(5))
+            self.assertEqual(0, self.kept(peer))
+
+    def test_after_close(self) -> None:
+        """Nothing is kept of what a transport still delivers after the close, as TLS does, though it is held."""
+        peer = self.associated()
+        producer: Any = peer.transport.producer
+        producer.pauseProducing()
+        peer.write(ECHO)
+        for _ in range(2):
+            peer.protocol.abort("for some reason")
+        self.assertTrue(peer.transport.disconnecting)
+        self.assertEqual(0, self.kept(peer))
+
+
 class UnreadTests(ServerTestCase):
     """A peer that does not read what we send is not read either: our memory is not its buffer."""
 
@@ -915,3 +946,91 @@ class RequestorTests(ServerTestCase):
         wrong: list[Callable[[], None]] = [peer.protocol.release_request, peer.protocol.release_response]
         for request in wrong:
             self.assertRaises(RuntimeError, request)
+
+
+class Plain(Connection):
+    """A socket of Twisted's own, which takes so many bytes at once."""
+
+    def __init__(self, takes: int | ConnectionLost = 10_000) -> None:
+        self.takes = takes
+        self.calls: list[tuple[str, bytes]] = []
+
+    def writeSomeData(self, data: bytes) -> int | ConnectionLost:
+        self.calls.append(("socket", data))
+        return min(self.takes, len(data)) if isinstance(self.takes, int) else self.takes
+
+    def write(self, data: bytes) -> None:
+        self.calls.append(("buffer", data))
+
+    def getPeer(self) -> IPv4Address:
+        return IPv4Address("TCP", "192.168.1.1", 54321)
+
+    def setTcpNoDelay(self, enabled: object) -> None: ...
+
+    def registerProducer(self, producer: object, streaming: bool) -> None: ...
+
+
+class AtOnceTests(ServerTestCase):
+    """What is sent does not wait for the next round of the reactor where it need not."""
+
+    def connected(self, transport: Plain) -> ULProtocol:
+        protocol = self.factory().buildProtocol(None)
+        protocol.makeConnection(transport)
+        self.addCleanup(protocol.connectionLost)
+        return protocol
+
+    def said(self, transport: Plain, protocol: ULProtocol, *data: bytes) -> list[tuple[str, bytes]]:
+        """What the transport is told while this arrives."""
+        transport.calls.clear()
+        for each in data:
+            protocol.dataReceived(each)
+        return transport.calls
+
+    def test_at_once(self) -> None:
+        """On a plain socket each answer is sent at once."""
+        transport = Plain()
+        protocol = self.connected(transport)
+        self.assertEqual(
+            [("socket", ASSOCIATE_AC), ("socket", ECHOED), ("socket", ECHOED)],
+            self.said(transport, protocol, ASSOCIATE_RQ, ECHO, ECHO),
+        )
+
+    def test_partly(self) -> None:
+        """What the socket does not take is left to the transport, and so is all that comes after it."""
+        transport = Plain()
+        protocol = self.connected(transport)
+        protocol.dataReceived(ASSOCIATE_RQ)
+        transport.takes = 60
+        self.assertEqual(
+            [("socket", ECHOED), ("buffer", ECHOED[60:]), ("buffer", ECHOED)],
+            self.said(transport, protocol, ECHO, ECHO),
+        )
+
+    def test_failed(self) -> None:
+        """A socket that fails is left to the transport, which finds it out, with all that was to be sent."""
+        transport = Plain(ConnectionLost())
+        protocol = self.connected(transport)
+        self.assertEqual(
+            [("socket", ASSOCIATE_AC), ("buffer", ASSOCIATE_AC)], self.said(transport, protocol, ASSOCIATE_RQ)
+        )
+
+    def test_unread(self) -> None:
+        """As little waits for a peer that does not read as ever, although much is read at a time."""
+        transport = Plain()
+        protocol = self.connected(transport)
+        self.assertEqual(640 * 1024, transport.bufferSize)
+        transport.takes = 0
+        protocol.dataReceived(ASSOCIATE_RQ)
+        self.assertEqual(64 * 1024, transport.bufferSize)
+
+    def test_encrypted(self) -> None:
+        """Nothing goes past an encryption: of a wrapper, which passes on what it does not know, or of the socket."""
+        inner, encrypted = Plain(), Plain()
+        encrypted.TLS = True
+        wrapper = ProtocolWrapper(WrappingFactory(self.factory()), self.factory().buildProtocol(None))
+        self.addCleanup(wrapper.connectionLost, Failure(ConnectionLost()))
+        wrapper.makeConnection(inner)
+        self.assertEqual(inner.writeSomeData, wrapper.writeSomeData)
+        wrapper.dataReceived(ASSOCIATE_RQ)
+        self.assertEqual([("buffer", ASSOCIATE_AC)], inner.calls)
+        self.assertEqual([("buffer", ASSOCIATE_AC)], self.said(encrypted, self.connected(encrypted), ASSOCIATE_RQ))

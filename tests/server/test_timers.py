@@ -28,6 +28,16 @@ class TimerTests(SynchronousTestCase):
         self.clock.advance(10)
         self.check([2.5])
 
+    def test_since(self) -> None:
+        """What has begun before is over by so much earlier; at once, where it would have been over already."""
+        timer = self.timer(2)
+        self.clock.advance(10)
+        timer.start(9)
+        self.clock.advance(1)
+        timer.start(7)
+        self.clock.advance(0)
+        self.check([11.0, 11.0])
+
     def test_start_again(self) -> None:
         """Each start begins the seconds anew."""
         timer = self.timer(2)

@@ -15,9 +15,11 @@ from tests.recorders import RecordingSink, RecordingStorage
 from tests.server import (
     ABORT,
     DATA,
+    DATA_SET,
     ECHO,
     ECHOED,
     LAST_COMMAND,
+    LAST_DATA,
     RELEASE_RP,
     RELEASE_RQ,
     STORE,
@@ -110,6 +112,19 @@ class OrderTests(WindowTestCase):
             finished.callback(None)
             self.assertEqual(heard, peer.heard())
 
+    def test_stop_amid(self) -> None:
+        """A peer that always has begun the next one when the one before is answered gets no more than that in."""
+        factory = self.factory()
+        peer = self.windowed(8, factory)
+        last = p_data(pdv(3, LAST_DATA, DATA_SET))
+        peer.write(STORE + STORE_COMMAND)
+        factory.shutdown()
+        self.assertEqual((b"", (2, "paused")), (peer.write(last + STORE_COMMAND + last), self.received(peer)))
+        self.finished[0].callback(None)
+        self.assertEqual((STORED, 2), (peer.heard(), self.received(peer)[0]))
+        self.finished[1].callback(None)
+        self.assertEqual(STORED + ABORT, peer.heard())
+
     def test_lost(self) -> None:
         """What was received is stored although the peer has gone, and its place is free when all of it is."""
         factory = self.factory(max_associations=1)
@@ -174,6 +189,23 @@ class LimitTests(WindowTestCase):
         for finished in self.finished[3:6]:
             finished.callback(None)
         self.assertEqual((STORED * 2, STORED), (first.heard(), second.heard()))
+
+    def test_of_all_again(self) -> None:
+        """Who waits because of the others waits until there are fewer of theirs, or none of its own."""
+        self.patch(acceptor, "AHEAD", 3)
+        factory = self.factory()
+        first, second, third = (self.windowed(8, factory) for _ in range(3))
+        second.write(STORE)
+        first.write(STORE * 2)
+        third.write(STORE)
+        first.write(STORE)
+        self.assertEqual((4, "paused"), self.received(first))
+        self.finished[1].callback(None)
+        self.assertEqual((STORED, (4, "paused")), (first.heard(), self.received(first)))
+        self.finished[2].callback(None)
+        self.assertEqual((STORED, 5), (first.heard(), self.received(first)[0]))
+        for finished in (self.finished[0], *self.finished[3:5]):
+            finished.callback(None)
 
 
 class StallTests(WindowTestCase):

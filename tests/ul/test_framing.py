@@ -231,6 +231,32 @@ class StopTests(SynchronousTestCase):
             self.assertEqual([], frames([SESSION[length:], SESSION, wire("08 00 00000000")], framer))
 
 
+class MoreTests(SynchronousTestCase):
+    """Whether there is more to hand out before the next chunk."""
+
+    def more(self, *chunks: bytes) -> list[bool]:
+        """What it says after each PDU."""
+        framer = Framer(LIMITS)
+        return [framer.has_more for chunk in chunks for _ in framer.feed(chunk)]
+
+    def test_whole(self) -> None:
+        """There is as long as another whole PDU has come."""
+        self.assertEqual([True, True, True, False], self.more(SESSION))
+
+    def test_partial(self) -> None:
+        """A part of a PDU is not more, however much of it has come."""
+        for length in range(29, 39):
+            self.assertEqual([True, True, False], self.more(SESSION[:length]))
+
+    def test_split(self) -> None:
+        """The same is so behind a PDU that was split."""
+        for length in range(1, 9):
+            self.assertEqual([True, True, True, False], self.more(SESSION[:length], SESSION[length:]))
+            self.assertEqual(
+                [False, False], self.more(SESSION[:length], SESSION[length:9], SESSION[9:20], SESSION[20:28])
+            )
+
+
 class ViewTests(SynchronousTestCase):
     """Bodies are views that their receiver may keep."""
 
@@ -251,8 +277,8 @@ class ViewTests(SynchronousTestCase):
         self.assertEqual([True] * 8, [body.readonly for body in bodies])
 
     def test_not_copied(self) -> None:
-        """A body that came in one chunk is a window into it, although its header was split."""
+        """The bodies of PDUs that came in one chunk are windows into it; that of one that was split is not."""
         framer = Framer(LIMITS)
         chunk = SESSION[3:]
         bodies = [body for part in (SESSION[:3], chunk) for _, body in framer.feed(part)]
-        self.assertEqual([True] * 4, [body.obj is chunk for body in bodies])
+        self.assertEqual([False, True, True, True], [body.obj is chunk for body in bodies])
