@@ -4,13 +4,9 @@ The words are pydicom's, from its copy of PS3.6 Table A-1; no UID is typed here 
 """
 
 import sys
-
-from pydicom._uid_dict import UID_dictionary  # the only list of them all; pydicom.uid looks up one at a time
-from pydicom.uid import (
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
+from importlib.machinery import PathFinder
+from importlib.util import find_spec, module_from_spec
+from typing import Any
 
 VERSION = "0.1.0"
 IMPLEMENTATION_CLASS_UID = "2.25.167549487932267690351940239577372006664"
@@ -20,15 +16,33 @@ APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"
 VERIFICATION = "1.2.840.10008.1.1"
 STORAGE_SERVICE_CLASS = "1.2.840.10008.4.2"
 
-IMPLICIT_LE = str(ImplicitVRLittleEndian)
-EXPLICIT_LE = str(ExplicitVRLittleEndian)
-EXPLICIT_BE = str(ExplicitVRBigEndian)
-UNCOMPRESSED = (EXPLICIT_LE, EXPLICIT_BE, IMPLICIT_LE)
-
 LONGEST_UID = 64  # characters, PS3.5 9.1
 
-_NAMES = {uid: row[0] for uid, row in UID_dictionary.items()}
-_KEYWORDS = {row[4]: uid for uid, row in UID_dictionary.items()}
+
+def _uid_dictionary() -> dict[str, Any]:
+    """Rows of PS3.6 Table A-1 by UID: name, type, information, retired, keyword."""
+    # Of the package only this module is run: pydicom imports all that decodes pixels, and with it whatever the machine
+    # has of numpy and requests, which took half of the time until a server listened, and 20 MiB.
+    package = find_spec("pydicom")
+    if package is None:
+        raise ImportError("pydicom is not installed")
+    spec = PathFinder.find_spec("_uid_dict", package.submodule_search_locations)
+    if spec is None or spec.loader is None:
+        raise ImportError("this pydicom has no module _uid_dict")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    rows: dict[str, Any] = module.UID_dictionary
+    return rows
+
+
+_ROWS = _uid_dictionary()
+_NAMES = {uid: row[0] for uid, row in _ROWS.items()}
+_KEYWORDS = {row[4]: uid for uid, row in _ROWS.items()}
+
+IMPLICIT_LE = _KEYWORDS["ImplicitVRLittleEndian"]
+EXPLICIT_LE = _KEYWORDS["ExplicitVRLittleEndian"]
+EXPLICIT_BE = _KEYWORDS["ExplicitVRBigEndian"]
+UNCOMPRESSED = (EXPLICIT_LE, EXPLICIT_BE, IMPLICIT_LE)
 
 
 def _is_storage(uid: str, name: str) -> bool:
@@ -37,15 +51,13 @@ def _is_storage(uid: str, name: str) -> bool:
     return ("Storage" in name or not name) and uid.startswith("1.2.840.10008.5.1.4.")
 
 
-KNOWN = frozenset(UID_dictionary)
-STORAGE_SOP_CLASSES = frozenset(
-    uid for uid, row in UID_dictionary.items() if row[1] == "SOP Class" and _is_storage(uid, row[0])
-)
+KNOWN = frozenset(_ROWS)
+STORAGE_SOP_CLASSES = frozenset(uid for uid, row in _ROWS.items() if row[1] == "SOP Class" and _is_storage(uid, row[0]))
 
 # Not for C-STORE: the real-time video of PS3.22 (.7), and retired encodings of whole files (.6, Papyrus 3).
 _NOT_FOR_MESSAGES = ("1.2.840.10008.1.2.6.", "1.2.840.10008.1.2.7.", "1.2.840.10008.1.20")
 TRANSFER_SYNTAXES = frozenset(
-    uid for uid, row in UID_dictionary.items() if row[1] == "Transfer Syntax" and not uid.startswith(_NOT_FOR_MESSAGES)
+    uid for uid, row in _ROWS.items() if row[1] == "Transfer Syntax" and not uid.startswith(_NOT_FOR_MESSAGES)
 )
 # Deflated as a whole, PS3.5 A.5; of "Deflated Image Frame Compression" it is only the frames.
 DEFLATED = frozenset(uid for uid in TRANSFER_SYNTAXES if "Deflate" in _NAMES[uid] and "Frame" not in _NAMES[uid])

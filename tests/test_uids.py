@@ -3,6 +3,7 @@
 
 import re
 import runpy
+import subprocess
 import sys
 from typing import cast
 
@@ -11,6 +12,7 @@ from pynetdicom.apps.common import SOP_CLASS_PREFIXES
 from twisted.trial.unittest import SynchronousTestCase
 
 from storescp import uids
+from tests.servers import ROOT
 
 IMPLICIT = "1.2.840.10008.1.2"
 LITTLE = "1.2.840.10008.1.2.1"
@@ -203,3 +205,12 @@ class PrefixTests(SynchronousTestCase):
         """pynetdicom's storescp gives the same prefixes."""
         different = {uid for uid, (prefix, _) in SOP_CLASS_PREFIXES.items() if uids.prefix_of(uid) != prefix}
         self.assertEqual(set(), different)
+
+
+class StartTests(SynchronousTestCase):
+    """What a start costs."""
+
+    def test_table_alone(self) -> None:
+        """The package pydicom, which imports all that decodes pixels, is not imported for its table."""
+        code = "import sys, storescp.program.main; print('pydicom' in sys.modules)"
+        self.assertEqual(b"False\n", subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, timeout=60))
