@@ -6,8 +6,8 @@ from tests.senders import Sender, c_store, data_set_of, data_set_with, send
 from tests.servers import INCOMING, ServerTestCase, wait_until
 
 FRAGMENT = 131_066  # bytes: with the PDV's head just a PDU of the largest maximum length
-PIXELS = bytes(range(256)) * 2560  # six such PDUs, and one for the command
-IN_A_FILE = 4  # PDUs of it after which some of it is in a file
+PIXELS = bytes(range(256)) * 3400  # seven such PDUs, and one for the command
+IN_A_FILE = 7  # PDUs of it, the last one in part, after which some of it is in a file
 
 ENDS: tuple[Callable[[Sender], None], ...] = (Sender.close, Sender.reset, Sender.abort)
 
@@ -48,7 +48,7 @@ class CutOffTests(ServerTestCase):
     def test_in_part(self) -> None:
         """Wherever a sender is cut off, and however: nothing of its instance is left, and the next one is served."""
         pdus = c_store(data_set_with("1.2.3", PIXELS), "1.2.3", FRAGMENT)
-        self.assertEqual(7, len(pdus))
+        self.assertEqual(8, len(pdus))
         for end in ENDS:
             for count in range(len(pdus)):
                 for rest in ([], [pdus[count][: len(pdus[count]) // 2]]):

@@ -8,7 +8,7 @@ from tests.servers import INCOMING, ServerTestCase
 
 ROUNDS = 10
 SENDERS = 8
-PIXELS = 300_000  # bytes: some of it is in a file before the last of it comes
+PIXELS = 700_000  # bytes: some of it is in a file before the last of it comes
 
 
 class SameUIDTests(ServerTestCase):

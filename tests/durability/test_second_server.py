@@ -16,7 +16,7 @@ class SecondServerTests(ServerTestCase):
 
     def test_refused(self) -> None:
         """The second one ends with a clear line and takes nothing from the first, which goes on with what it has."""
-        data_set = data_set_with("1.2.3", bytes(600_000))
+        data_set = data_set_with("1.2.3", bytes(900_000))
         first = self.serve("0")
         sender = Sender(first.address)
         *before, last = c_store(data_set, "1.2.3")

@@ -15,7 +15,7 @@ BAD_FOR_EACH = 5  # open while the good one is served
 # Growth in the last two thirds. 4,000 connections that leave 1 KiB each behind would be 4 MiB.
 PLATEAU = 2 * MIB
 
-INSTANCE = b"".join(c_store(data_set_with("1.2.3", bytes(600_000)), "1.2.3"))
+INSTANCE = b"".join(c_store(data_set_with("1.2.3", bytes(900_000)), "1.2.3"))
 
 
 LOST = "the connection was lost"

@@ -46,7 +46,7 @@ class UnreadTests(HostileTestCase):
         self.deaf(server, until=OSError)  # nobody takes more of them, or the connection has ended already
         wait_until(lambda: descriptors(server) == base_line, "the end of the connection", HANGING)
         log = {f"E: Association Aborted: the peer has not read what was sent to it for {UNREAD} s (TESTSCU at PEER)"}
-        self.assertEqual(log, kinds(server.stderr))
+        wait_until(lambda: kinds(server.stderr) == log, "the line of its end", HANGING)
         self.assert_echoes(server)
 
     def test_end(self) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tests.senders import ABORT_BY_USER, Sender, c_store, data_set_of, data_set_with, send
 from tests.servers import INCOMING, SCRIPT, STOP, TWISTD, Server, ServerTestCase, wait_until
 
-DATA_SET_OF_SOME_TIME = data_set_with("1.2.3", bytes(600_000))  # more than is gathered before it is written
+DATA_SET_OF_SOME_TIME = data_set_with("1.2.3", bytes(900_000))  # more than is gathered before it is written
 WAITING = "Waiting for 1 association(s) to finish what is under way"
 
 # The first fsync waits for a file "go on", as a disk may that is a network away.
