@@ -23,7 +23,7 @@ from storescp.ul.items import (
     UserIdentityRQ,
     UserInformation,
 )
-from storescp.ul.negotiation import Policy, maximum_length, negotiate, refusal
+from storescp.ul.negotiation import Policy, maximum_length, negotiate, operations_window, refusal
 from storescp.ul.pdu import AAssociateAC, AAssociateRJ, AAssociateRQ
 
 IMPLICIT = "1.2.840.10008.1.2"
@@ -372,6 +372,11 @@ class UserInformationTests(NegotiationTestCase):
             SOPClassExtendedNegotiation(CT, STORAGE_SUPPORT),
         ]
         self.assertEqual(expected, self.answered_items(A, items=items))
+
+    def test_operations_window(self) -> None:
+        """The window that counts is that of the answer; without one there is one operation at a time."""
+        for items, expected in (((AsynchronousOperationsWindow(8, 1),), 8), ((MaximumLength(0),), 1), ((), 1)):
+            self.assertEqual(expected, operations_window(UserInformation(items)))
 
     def test_maximum_length_of_the_peer(self) -> None:
         """The peer's maximum length is what it announced; not announced means any length, as zero does."""
