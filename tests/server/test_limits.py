@@ -484,23 +484,24 @@ class InstanceSizeTests(LimitTestCase):
         self.check_refused(peer, *more, p_data(pdv(3, LAST_DATA, bytes(10000))), kept=b"")
         self.check_counts(max_instance_size=1)
 
-    def test_answer_waits(self) -> None:
-        """The answer waits until the storage has forgotten it: nobody sends faster than that, and then all goes on."""
+    def slow_to_forget(self) -> "tuple[Peer, Deferred[Any]]":
+        """A peer that may send 23 bytes, and what fires when the storage has forgotten more than that."""
         sink = RecordingSink()
         sink.dropped = Deferred()
         self.storage = RecordingStorage(sink)
-        peer = self.start_associated(max_instance_size=23)
+        return self.start_associated(max_instance_size=23), sink.dropped
+
+    def test_answer_waits(self) -> None:
+        """The answer waits until the storage has forgotten it: nobody sends faster than that, and then all goes on."""
+        peer, dropped = self.slow_to_forget()
         self.assertEqual(b"", peer.write(STORE_COMMAND + p_data(pdv(3, LAST_DATA, bytes(24))) + STORE))
         self.assertEqual(1, len(self.storage.sinks))
-        sink.dropped.callback(None)
+        dropped.callback(None)
         self.assertEqual(TOO_LARGE + STORED, peer.heard())
 
     def test_answer_waits_from_the_first(self) -> None:
         """The time of the storage begins when it is to forget it, not when its last fragment has come."""
-        sink = RecordingSink()
-        sink.dropped = Deferred()
-        self.storage = RecordingStorage(sink)
-        peer = self.start_associated(max_instance_size=23)
+        peer, _ = self.slow_to_forget()
         peer.write(STORE_COMMAND + p_data(pdv(3, DATA, bytes(24))))
         self.clock.advance(59)
         peer.write(p_data(pdv(3, LAST_DATA, b"")))
@@ -509,10 +510,7 @@ class InstanceSizeTests(LimitTestCase):
 
     def test_answer_never_comes(self) -> None:
         """Where the storage takes longer than it may, the association is aborted as for any other answer."""
-        sink = RecordingSink()
-        sink.dropped = Deferred()
-        self.storage = RecordingStorage(sink)
-        peer = self.start_associated(max_instance_size=23)
+        peer, _ = self.slow_to_forget()
         peer.write(STORE_COMMAND + p_data(pdv(3, LAST_DATA, bytes(24))))
         self.clock.advance(60)
         self.assertEqual(ABORT, peer.heard())
