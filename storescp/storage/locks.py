@@ -20,6 +20,10 @@ class Lock:
             self.taken = True
             begin()
 
+    def leave(self, begin: Callable[[], None]) -> None:
+        """Do not call `begin`, which waits."""
+        self._waiting.remove(begin)
+
     @property
     def idle(self) -> bool:
         """Whether nobody has it, or waits for it."""
@@ -49,6 +53,9 @@ class NameLocks:
         if lock is None:
             lock = self._locks[name] = Lock()
         lock.take(begin)
+
+    def leave(self, name: str, begin: Callable[[], None]) -> None:
+        self._locks[name].leave(begin)
 
     def release(self, name: str) -> None:
         lock = self._locks[name]

@@ -44,6 +44,16 @@ class LockTests(SynchronousTestCase):
         self.lock.release()
         self.assertEqual(["first", "third"], self.begun)
 
+    def test_left(self) -> None:
+        """Who no longer waits for it does not get it, and holds up nobody."""
+        leaving = partial(self.begun.append, "second")
+        self.take("first")
+        self.lock.take(leaving)
+        self.take("third")
+        self.lock.leave(leaving)
+        self.lock.release()
+        self.assertEqual(["first", "third"], self.begun)
+
 
 class NameLocksTests(SynchronousTestCase):
     """Who has a name."""
@@ -92,3 +102,12 @@ class NameLocksTests(SynchronousTestCase):
         for _ in range(2):
             self.locks.release("a")
         self.assertEqual({}, self.locks._locks)
+
+    def test_left(self) -> None:
+        """Who no longer waits for a name does not get it; when nobody has it, it is forgotten."""
+        leaving = partial(self.begun.append, "second")
+        self.take("a", "first")
+        self.locks.take("a", leaving)
+        self.locks.leave("a", leaving)
+        self.locks.release("a")
+        self.assertEqual((["first"], {}), (self.begun, self.locks._locks))
