@@ -11,6 +11,7 @@ from storescp.uids import PREFERENCES
 VERBOSITIES = ("quiet", "normal", "verbose", "debug")
 DURABILITIES = ("full", "file", "none")
 ON_DUPLICATE = ("keep", "reject", "overwrite")
+TLS_PROFILES = ("bcp195", "bcp195-modified")
 
 
 class ConfigError(ValueError):
@@ -48,16 +49,34 @@ def _positive(_config: object, attribute: "attrs.Attribute[Any]", value: float) 
 _positive_or_none: Any = optional(_positive)
 
 
-def _ae_title(_config: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
+def ae_title_fault(value: str) -> str:
+    """What is wrong with an AE title; empty where nothing is."""
     # PS3.5 Table 6.2-1, VR AE: the default repertoire without the backslash and control characters.
     if not 1 <= len(value) <= 16:
-        raise ConfigError(attribute.name, f"must have 1 to 16 characters, not {len(value)}")
+        return f"must have 1 to 16 characters, not {len(value)}"
     if not value.isascii() or not value.isprintable() or "\\" in value or not value.strip():
-        raise ConfigError(attribute.name, f"must be printable ASCII without backslashes, and not blank: {value!r}")
+        return f"must be printable ASCII without backslashes, and not blank: {value!r}"
+    return ""
 
 
-def _endpoints(descriptions: Iterable[str]) -> tuple[str, ...]:
-    return (descriptions,) if isinstance(descriptions, str) else tuple(descriptions)
+def _ae_title(_config: object, attribute: "attrs.Attribute[Any]", value: str) -> None:
+    fault = ae_title_fault(value)
+    if fault:
+        raise ConfigError(attribute.name, fault)
+
+
+def _only_with(needed: str, option: str) -> Any:
+    """A value that is of no use where the attribute `needed`, which `option` sets, has none."""
+
+    def check(config: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+        if value is not None and getattr(config, needed) is None:
+            raise ConfigError(attribute.name, f"is of no use without {option}")
+
+    return check
+
+
+def _strings(values: Iterable[str]) -> tuple[str, ...]:
+    return (values,) if isinstance(values, str) else tuple(values)
 
 
 MAX_SECONDS = 86400 * 365  # longer than any connection; keeps sums of clock readings exact
@@ -77,10 +96,24 @@ class Config:
     """
 
     port: int | None = attrs.field(default=None, validator=optional(_within(0, 65535)))
-    listen: tuple[str, ...] = attrs.field(default=(), converter=_endpoints)
+    listen: tuple[str, ...] = attrs.field(default=(), converter=_strings)
     verbosity: str = attrs.field(default="normal", validator=_one_of(VERBOSITIES))
     ae_title: str = attrs.field(default="STORESCP", validator=_ae_title)
     require_called_aet: bool = False
+    # Who may come in; docs/security.rst says how.
+    allow: tuple[str, ...] = attrs.field(default=(), converter=_strings)
+    allow_file: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = attrs.field(default=None, validator=_only_with("tls_cert", "--tls-cert"))
+    tls_ca: str | None = attrs.field(default=None, validator=_only_with("tls_cert", "--tls-cert"))
+    tls_profile: str = attrs.field(default="bcp195", validator=_one_of(TLS_PROFILES))
+    users: str | None = None
+    auth: tuple[str, ...] = attrs.field(default=(), converter=_strings)
+    jwt_key: str | None = None
+    jwt_audience: str | None = attrs.field(default=None, validator=_only_with("jwt_key", "--jwt-key"))
+    jwt_issuer: str | None = attrs.field(default=None, validator=_only_with("jwt_key", "--jwt-key"))
+    insecure_identity: bool = False
+    audit_log: str | None = None
     timeout: float | None = attrs.field(default=None, validator=_positive_or_none)
     acse_timeout: float = attrs.field(default=30, validator=_positive)
     dimse_timeout: float | None = attrs.field(default=None, validator=_positive_or_none)

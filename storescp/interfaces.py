@@ -12,7 +12,16 @@ from storescp.ul.machine import PAbort
 from storescp.ul.pdu import AAbort, AAssociateAC, AAssociateRJ, AAssociateRQ
 
 
-@attrs.frozen(eq=False, kw_only=True)
+@attrs.frozen(kw_only=True)
+class Certificate:
+    """Of a peer that has shown, in the TLS handshake, that it is its own. Its text is what an authority has signed."""
+
+    subject: str  # as RFC 4514 writes it
+    sha256: str  # of its DER encoding: 64 lower-case hexadecimal digits
+    names: tuple[str, ...] = ()  # alternative ones: dns:…, ip:…, uri:…, email:…
+
+
+@attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.frozen)
 class Association:
     """Who is at the other end. Text from the peer: latin-1, not escaped; compared by identity."""
 
@@ -21,6 +30,15 @@ class Association:
     called_ae_title: str
     implementation_class_uid: str = ""
     implementation_version_name: str = ""
+    certificate: Certificate | None = None  # where TLS has asked for one
+    # Whom its user identity has proved to be there; set before `association_accepted`.
+    user: str | None = attrs.field(default=None, on_setattr=attrs.setters.NO_OP)
+
+
+class IUser(Interface):
+    """The avatar that a portal of `twisted.cred` gives of who may have associations; the mind is an `Association`."""
+
+    name = Attribute("What the audit and the list of who is allowed call this user; empty of an anonymous one.")
 
 
 @attrs.frozen(kw_only=True)
@@ -118,8 +136,8 @@ class IAssociationObserver(Interface):
     def instance_opened(association: Association, request: StoreRequest, name: str | None) -> None:
         """The storage is ready to take the instance; `name` is its sink's."""
 
-    def instance_stored(association: Association, request: StoreRequest) -> None:
-        """The instance is safe."""
+    def instance_stored(association: Association, request: StoreRequest, size: int) -> None:
+        """The instance is safe; its data set has `size` bytes."""
 
     def instance_refused(association: Association, request: StoreRequest, failure: StoreFailure) -> None:
         """The instance was not stored."""
@@ -135,6 +153,9 @@ class IAssociationObserver(Interface):
 
     def association_aborted(association: Association, abort: AAbort | PAbort, cause: str) -> None:
         """The association has ended otherwise, with that A-ABORT; `cause` says why, in our words."""
+
+    def association_ended(association: Association) -> None:
+        """The last event of one that was accepted: its connection is gone, and nothing of it is under way."""
 
     def connection_refused(peer: str, cause: str) -> None:
         """A connection has ended before there was an association."""
@@ -154,7 +175,7 @@ class AssociationObserver:
 
     def instance_opened(self, association: Association, request: StoreRequest, name: str | None) -> None: ...
 
-    def instance_stored(self, association: Association, request: StoreRequest) -> None: ...
+    def instance_stored(self, association: Association, request: StoreRequest, size: int) -> None: ...
 
     def instance_refused(self, association: Association, request: StoreRequest, failure: StoreFailure) -> None: ...
 
@@ -165,5 +186,7 @@ class AssociationObserver:
     def association_released(self, association: Association) -> None: ...
 
     def association_aborted(self, association: Association, abort: AAbort | PAbort, cause: str) -> None: ...
+
+    def association_ended(self, association: Association) -> None: ...
 
     def connection_refused(self, peer: str, cause: str) -> None: ...

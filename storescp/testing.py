@@ -81,7 +81,7 @@ class SCU(ServiceUser):
         self.transport = StringTransport()
         self.scp_transport = StringTransport()
         self.protocol = ULProtocol(self, clock, Limits.from_config(_CONFIG), Turns(clock), request or associate_rq())
-        self.scp = factory.buildProtocol(None)
+        self.scp = factory.buildProtocol(self.scp_transport.getPeer())
         self._connected = True
         self.scp.makeConnection(self.scp_transport)  # type: ignore[no-untyped-call]
         self.protocol.makeConnection(self.transport)  # type: ignore[no-untyped-call]

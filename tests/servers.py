@@ -20,13 +20,16 @@ ROOT = Path(__file__).parent.parent
 SCRIPT = (sys.executable, "-m", "storescp")
 TWISTD = (sys.executable, "-c", "from twisted.scripts.twistd import run; run()", "-n", "--pidfile=", "storescp")
 
+# Any port that this machine alone can reach: elsewhere it says that everybody may store.
+LOOPBACK = "--listen=tcp:0:interface=127.0.0.1"
+
 INCOMING = [".incoming", ".incoming/lock"]  # what a server leaves beside the instances
 
 START = 30.0  # seconds a program gets until it listens, or gives up
 STOP = 20.0  # seconds it gets to end after a signal
 
 # The script's own line; twistd's log has Twisted's.
-_ANNOUNCED = re.compile(r"(?:storescp: listening on port|StorageSCPFactory starting on) (\d+)\n")
+_ANNOUNCED = re.compile(r"(?:storescp: listening on port|StorageSCPFactory(?: \(TLS\))? starting on) (\d+)\n")
 
 
 @attrs.frozen

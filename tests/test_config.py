@@ -14,6 +14,19 @@ DEFAULTS = {
     "verbosity": "normal",
     "ae_title": "STORESCP",
     "require_called_aet": False,
+    "allow": (),
+    "allow_file": None,
+    "tls_cert": None,
+    "tls_key": None,
+    "tls_ca": None,
+    "tls_profile": "bcp195",
+    "users": None,
+    "auth": (),
+    "jwt_key": None,
+    "jwt_audience": None,
+    "jwt_issuer": None,
+    "insecure_identity": False,
+    "audit_log": None,
     "timeout": None,
     "acse_timeout": 30,
     "dimse_timeout": None,
@@ -55,10 +68,20 @@ LIMITS = {
     "max_command_set": (4096, 16777216),
 }
 
+# What is of no use without another option: that, and how it is spelled.
+NEEDED = {
+    "tls_key": ("tls_cert", "--tls-cert"),
+    "tls_ca": ("tls_cert", "--tls-cert"),
+    "jwt_audience": ("jwt_key", "--jwt-key"),
+    "jwt_issuer": ("jwt_key", "--jwt-key"),
+}
+
 ALLOWED: dict[str, tuple[Any, ...]] = {
     "port": (None, 0, 1, 104, 65535),
     "verbosity": ("quiet", "normal", "verbose", "debug"),
     "ae_title": ("A", "0123456789ABCDEF", "store scp", " SPACES ", "!#$%&()*+,-./:;<", "~}|{`_^]["),
+    **dict.fromkeys(("allow_file", "tls_cert", "users", "jwt_key", "audit_log"), (None, "a/b c.pem")),
+    "tls_profile": ("bcp195", "bcp195-modified"),
     "timeout": (None, 1, 0.001, YEAR),
     "acse_timeout": (1, 0.001, YEAR),
     "dimse_timeout": (None, 1, 0.001, YEAR),
@@ -107,6 +130,10 @@ REFUSED: dict[str, dict[Any, str]] = {
         4095: "must be from 4096 to 131072, not 4095",
         131073: "must be from 4096 to 131072, not 131073",
     },
+    "tls_profile": {
+        "bcp196": "must be one of bcp195, bcp195-modified, not bcp196",
+        "": "must be one of bcp195, bcp195-modified, not ",
+    },
     "durability": {"most": "must be one of full, file, none, not most"},
     "on_duplicate": {"": "must be one of keep, reject, overwrite, not "},
     "min_free": {
@@ -154,7 +181,10 @@ class ConfigTests(SynchronousTestCase):
 
     def test_switches(self) -> None:
         """What is off by default can be switched on."""
-        for field in ("require_called_aet", "ignore", "accept_all_syntaxes", "accept_unknown_sop_classes"):
+        for field in (
+            *("require_called_aet", "ignore", "accept_all_syntaxes", "accept_unknown_sop_classes"),
+            "insecure_identity",
+        ):
             options: dict[str, Any] = {field: True}
             self.assertEqual({**DEFAULTS, **options}, attrs.asdict(Config(**options)))
 
@@ -162,6 +192,22 @@ class ConfigTests(SynchronousTestCase):
         """Endpoints to listen on are kept as a tuple, whatever sequence they came in."""
         endpoints: Any = ["tcp:104", "tcp6:104"]
         self.assertEqual(("tcp:104", "tcp6:104"), Config(listen=endpoints).listen)
+
+    def test_listed(self) -> None:
+        """So are those who may come in, and the plugins that know them; one alone need not be in a list."""
+        for field in ("listen", "allow", "auth"):
+            for given, kept in (("CT1", ("CT1",)), (["CT1", "CT2"], ("CT1", "CT2")), (iter(["CT1"]), ("CT1",))):
+                options: dict[str, Any] = {field: given}
+                self.assertEqual({**DEFAULTS, field: kept}, attrs.asdict(Config(**options)))
+
+    def test_needed(self) -> None:
+        """What is of no use without another option is taken with it, and refused without it by both their names."""
+        for field, (needed, option) in NEEDED.items():
+            options: dict[str, Any] = {field: "some", needed: "other"}
+            self.assertEqual({**DEFAULTS, **options}, attrs.asdict(Config(**options)))
+            del options[needed]
+            error = self.assertRaises(ConfigError, Config, **options)
+            self.assertEqual((field, f"{field}: is of no use without {option}"), (error.field, str(error)))
 
     def test_frozen(self) -> None:
         """A configuration does not change once it is made."""

@@ -26,7 +26,7 @@ class Counts(AssociationObserver, Resource):
         super().__init__()
         self.counts: Counter[str] = Counter()
 
-    def instance_stored(self, association: Association, request: StoreRequest) -> None:
+    def instance_stored(self, association: Association, request: StoreRequest, size: int) -> None:
         self.counts[association.calling_ae_title] += 1
 
     def render_GET(self, request: Request) -> bytes:

@@ -30,6 +30,7 @@ _LEVELS = {
     "verbose": frozenset({"info", "warn", "error", "critical"}),
     "debug": frozenset({"debug", "info", "warn", "error", "critical"}),
 }
+PERMANENT = 1  # the result of an A-ASSOCIATE-RJ that waiting does not help
 LINES = 600  # a minute about the mistakes of one host
 _LETTERS = {"debug": "D", "info": "I", "warn": "W", "error": "E", "critical": "E"}
 
@@ -100,9 +101,9 @@ class AssociationLog(AssociationObserver):
         if not self._failing:
             return
         if isinstance(cause, Excess):
-            left_out = self._limits.left_out((cause.limit, _host(peer)))
+            left_out = self._limits.left_out((cause.limit, host_of(peer)))
         else:
-            left_out = self._mistakes.left_out(_host(peer))
+            left_out = self._mistakes.left_out(host_of(peer))
         if left_out is None:
             self._info(text)  # who wants all of it gets all of it
         else:
@@ -135,7 +136,7 @@ class AssociationLog(AssociationObserver):
 
     def association_rejected(self, association: Association, answer: AAssociateRJ, cause: str) -> None:
         self._info(f"Association Rejected: {dump.rejection(answer)}")
-        if isinstance(cause, Excess):
+        if cause and (isinstance(cause, Excess) or answer.result == PERMANENT):
             self._warn(association.peer, f"An association of {_who(association)} is rejected: {_why(cause)}", cause)
 
     def message_received(self, association: Association, context: PresentationContext, command: Command) -> None:
@@ -206,6 +207,6 @@ def _why(cause: str) -> str:
     return f"{cause} ({spelling(cause.limit)})" if isinstance(cause, Excess) else cause
 
 
-def _host(peer: str) -> str:
+def host_of(peer: str) -> str:
     """Of an address as the log shows it, what all connections of a peer have in common."""
     return peer.rpartition(":")[0] or peer

@@ -1,5 +1,6 @@
 """run: the command ``storescp``."""
 
+import re
 import sys
 from collections.abc import Sequence
 
@@ -10,8 +11,10 @@ from storescp.errors import CannotStart
 from storescp.program.escaping import escape
 from storescp.program.logs import AssociationLog, TextObserver
 from storescp.program.options import UsageError, make_parser, parse, usage_error
-from storescp.program.process import allow_descriptors, take_over
+from storescp.program.process import allow_descriptors, reload_on_hangup, take_over
 from storescp.program.service import StorageSCPService, service_for
+
+_ANY_PORT = re.compile(r"(tls:|haproxy:)*(tcp6?|ssl):0(:|$)")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -42,6 +45,8 @@ def _serve(config: Config) -> int:
     config = allow_descriptors(config)
     log = AssociationLog(config.verbosity)
     service = service_for(config, observers=[log], reactor=reactor)
+    if service.reloads:
+        reload_on_hangup(reactor, service.reload)
     failures: list[Exception] = []
 
     def start() -> None:
@@ -65,7 +70,7 @@ def _serve(config: Config) -> int:
 
 def _announce(config: Config, service: StorageSCPService) -> None:
     """Say which port it is, where that was left to the system."""
-    if config.port == 0 or any(f"{description}:".startswith(("tcp:0:", "tcp6:0:")) for description in config.listen):
-        for port in (getattr(address, "port", None) for address in service.addresses):
-            if port is not None:  # a socket of the file system has none
-                print(f"storescp: listening on port {port}", flush=True)
+    asked = config.port == 0 or any(map(_ANY_PORT.match, config.listen))
+    for port in (getattr(address, "port", None) for address in service.addresses if asked):
+        if port is not None:  # a socket of the file system has none
+            print(f"storescp: listening on port {port}", flush=True)

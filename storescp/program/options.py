@@ -1,7 +1,9 @@
 """One table of options; the parser of both command lines is made from it, and a Config from what it parses."""
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
+from getpass import getpass
 from typing import Any, NoReturn
 
 import attrs
@@ -44,6 +46,8 @@ _OUTPUT = "Output"
 _STORAGE = "Storage"
 _LIMITS = "Limits"
 _NETWORK = "Network"
+_ACCESS = "Who may store"
+_TLS = "TLS"
 
 
 def _limit(flag: str, field: str, text: str, kind: Callable[[str], Any] = int) -> Option:
@@ -212,11 +216,96 @@ OPTIONS = (
     _limit("--max-user-items", "max_user_items", "abort at User Information of more items"),
     _limit("--max-command-set", "max_command_set", "abort at a command set of more bytes"),
     Option(
+        _ACCESS,
+        ("--allow",),
+        "allow",
+        "accept associations of this calling AE title alone, and from this network, such as CT1@10.1.2.0/24; * is any "
+        "title; may be given more than once",
+        metavar="AET[@NETWORK]",
+        repeated=True,
+    ),
+    Option(
+        _ACCESS,
+        ("--allow-file",),
+        "allow_file",
+        "the same from a file, with conditions and limits: docs/security.rst; read again on SIGHUP",
+        metavar="FILE",
+    ),
+    Option(
+        _ACCESS,
+        ("--users",),
+        "users",
+        "accept associations alone whose user identity, a name and a passcode, is that of a line of this file; read "
+        "again on SIGHUP",
+        metavar="FILE",
+    ),
+    Option(
+        _ACCESS,
+        ("--jwt-key",),
+        "jwt_key",
+        "or is a JSON Web Token that this public key (PEM) verifies; read again on SIGHUP",
+        metavar="FILE",
+    ),
+    Option(_ACCESS, ("--jwt-audience",), "jwt_audience", "the audience that a token must be for", metavar="NAME"),
+    Option(_ACCESS, ("--jwt-issuer",), "jwt_issuer", "the issuer that a token must be from", metavar="NAME"),
+    Option(
+        _ACCESS,
+        ("--auth",),
+        "auth",
+        "or is accepted by a plugin of twisted.cred, such as file:passwords; anonymous is who sends no user identity; "
+        "may be given more than once",
+        metavar="TYPE[:ARGUMENTS]",
+        repeated=True,
+    ),
+    Option(
+        _ACCESS,
+        ("--insecure-identity",),
+        "insecure_identity",
+        "accept passcodes and tokens without TLS too",
+        constant=True,
+    ),
+    Option(
+        _ACCESS,
+        ("--audit-log",),
+        "audit_log",
+        "append a line of JSON to this file for each association and each refusal",
+        metavar="FILE",
+    ),
+    Option(
+        _TLS,
+        ("--tls-cert",),
+        "tls_cert",
+        "speak TLS on the port, with this certificate (PEM), and those that lead to its authority after it; read again "
+        "on SIGHUP",
+        metavar="FILE",
+    ),
+    Option(
+        _TLS,
+        ("--tls-key",),
+        "tls_key",
+        "the private key of the certificate (PEM), without a passphrase (default: in the same file)",
+        metavar="FILE",
+    ),
+    Option(
+        _TLS,
+        ("--tls-ca",),
+        "tls_ca",
+        "demand a certificate of peers, from one of the authorities in this file (PEM)",
+        metavar="FILE",
+    ),
+    Option(
+        _TLS,
+        ("--tls-profile",),
+        "tls_profile",
+        "what is negotiated, by PS3.15 B.12 (default) or B.13; TLS 1.2 and 1.3 in either",
+        metavar="bcp195|bcp195-modified",
+    ),
+    Option(
         _NETWORK,
         ("--listen",),
         "listen",
-        "listen on a Twisted endpoint such as tcp6:11112 or ssl:2762:privateKey=key.pem:certKey=cert.pem "
-        "in place of the port; may be given more than once",
+        "listen on a Twisted endpoint such as tcp6:11112, or with --tls-cert tls:tcp6:2762, in place of the port; "
+        "may be given more than once",
         metavar="ENDPOINT",
         repeated=True,
     ),
@@ -234,6 +323,31 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(escape(message))
 
 
+def _asked_for_passcode(name: str) -> str:
+    """Raises ValueError."""
+    if not sys.stdin.isatty():
+        return sys.stdin.readline().rstrip("\n")
+    passcode = getpass(f"Passcode of {name}: ")
+    if passcode != getpass("The same again: "):
+        raise ValueError("the passcodes differ")
+    return passcode
+
+
+class _HashPasscode(argparse.Action):
+    def __call__(
+        self, parser: argparse.ArgumentParser, _namespace: object, name: Any, _flag: object = None
+    ) -> NoReturn:
+        try:
+            from storescp.server.users import users_line  # noqa: PLC0415  # of an extra
+        except ImportError as error:
+            raise UsageError(f"{error}; pip install 'storescp[users]'") from None
+        try:
+            print(users_line(name, _asked_for_passcode(name)))
+        except ValueError as error:
+            raise UsageError(escape(str(error))) from None
+        parser.exit()
+
+
 def make_parser(prog: str) -> argparse.ArgumentParser:
     """The parser of `prog`: options and port anywhere on the line. Raises `UsageError`."""
     parser = _Parser(
@@ -247,6 +361,13 @@ def make_parser(prog: str) -> argparse.ArgumentParser:
     general.add_argument("-h", "--help", action="help", help="print this text and exit")
     general.add_argument(
         "--version", action="version", version=f"storescp {VERSION}", help="print the version and exit"
+    )
+    general.add_argument(
+        "--hash-passcode",
+        action=_HashPasscode,
+        default=argparse.SUPPRESS,
+        metavar="NAME",
+        help="ask for the passcode of a user, print the line of a --users file and exit",
     )
     groups: dict[str, Any] = {}
     for option in OPTIONS:

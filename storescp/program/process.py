@@ -6,6 +6,7 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -51,6 +52,11 @@ def _handle_signals(reactor: Any) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
+
+
+def reload_on_hangup(reactor: Any, reload: Callable[[], None]) -> None:
+    """Let SIGHUP call `reload`. Without it, the signal ends the process, as the end of a terminal should."""
+    reactor.callWhenRunning(signal.signal, signal.SIGHUP, lambda _number, _frame: reactor.callFromThread(reload))
 
 
 def _stop_once(reactor: Any) -> None:

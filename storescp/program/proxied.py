@@ -1,58 +1,73 @@
 """proxied: connections that come with a PROXY header, or should."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IProtocolFactory, IStreamServerEndpoint
-from twisted.internet.protocol import connectionDone
+from twisted.internet.interfaces import IAddress, IProtocolFactory, IStreamServerEndpoint
 from twisted.protocols.haproxy import proxyEndpoint
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 
-def proxied(endpoint: IStreamServerEndpoint) -> IStreamServerEndpoint:
-    """`endpoint`, whose connections say in a PROXY header whose they are; one that does not is refused, in one line."""
-    wrapped: IStreamServerEndpoint = proxyEndpoint(_Guarded(endpoint))
-    return wrapped
+def proxied(endpoint: IStreamServerEndpoint, refusal: Callable[[str], str]) -> IStreamServerEndpoint:
+    """`endpoint`, whose connections say in a PROXY header whose they are; one that does not is refused, in one line.
+
+    So is one of a host that `refusal` has something against.
+    """
+    inside: IStreamServerEndpoint = proxyEndpoint(_Wrapped(endpoint, _GuardFactory))
+    return _Wrapped(inside, partial(_AnnouncedFactory, refusal))
 
 
-class NoProxyHeader(Exception):
-    """A connection began with something else."""
+_NO_HEADER = "it does not begin with a valid PROXY header"
 
 
-class _Guard(ProtocolWrapper):
-    """Around Twisted's parser, which raises for some headers, and closes without a word for others."""
+class _Refusing(ProtocolWrapper):
+    """A connection that can be closed at once; the protocol finds the reason in `refused` of its transport."""
 
-    _refused = False
-
-    @property
-    def _parser(self) -> Any:
-        return self.wrappedProtocol
-
-    def dataReceived(self, data: bytes) -> None:
-        try:
-            super().dataReceived(data)  # type: ignore[no-untyped-call]
-        except Exception:  # ours does not raise: this is the parser
-            self._refuse()
-        else:
-            if self._parser.disconnecting and not self._parser.wrappedProtocol.heard:
-                self._refuse()
-
-    def _refuse(self) -> None:
-        self._refused = True
+    def _refuse(self, cause: str) -> None:
+        self.refused = cause
         transport: Any = self.transport
         transport.abortConnection()
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        refused = Failure(NoProxyHeader("it does not begin with a valid PROXY header"))
-        super().connectionLost(refused if self._refused else reason)  # type: ignore[no-untyped-call]
+
+class _Guard(_Refusing):
+    """Around Twisted's parser, which raises for some headers, and closes without a word for others."""
+
+    def dataReceived(self, data: bytes) -> None:
+        parser: Any = self.wrappedProtocol
+        try:
+            super().dataReceived(data)  # type: ignore[no-untyped-call]
+        except Exception:  # ours does not raise: this is the parser
+            self._refuse(_NO_HEADER)
+        else:
+            if parser.disconnecting and not parser.wrappedProtocol.heard:
+                self._refuse(_NO_HEADER)
 
 
-class _GuardFactory(WrappingFactory):
+class _Announced(_Refusing):
+    """Inside of the parser: what comes first comes when the header has been read, and the host is known."""
+
+    heard = False
+
+    def dataReceived(self, data: bytes) -> None:
+        if hasattr(self, "refused"):  # nothing comes after that, unless a transport goes on
+            return
+        if not self.heard:
+            self.heard = True
+            factory: Any = self.factory
+            transport: Any = self.transport
+            cause = factory.refusal(getattr(transport.getPeer(), "host", ""))
+            if cause:
+                self._refuse(cause)
+                return
+        super().dataReceived(data)  # type: ignore[no-untyped-call]
+
+
+class _PlainFactory(WrappingFactory):
     noisy = False
-    protocol = _Guard
 
     def logPrefix(self) -> str:
         wrapped: Any = self.wrappedFactory
@@ -60,10 +75,26 @@ class _GuardFactory(WrappingFactory):
         return prefix
 
 
+class _GuardFactory(_PlainFactory):
+    protocol = _Guard
+
+
+class _AnnouncedFactory(_PlainFactory):
+    protocol = _Announced
+
+    def __init__(self, refusal: Callable[[str], str], wrapped: IProtocolFactory) -> None:
+        super().__init__(wrapped)  # type: ignore[no-untyped-call]
+        self.refusal = refusal
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        return super().buildProtocol(None)  # the address of the proxy says nothing
+
+
 @implementer(IStreamServerEndpoint)
 @attrs.frozen
-class _Guarded:
+class _Wrapped:
     _endpoint: IStreamServerEndpoint
+    _wrap: Callable[[IProtocolFactory], IProtocolFactory]
 
     def listen(self, protocolFactory: IProtocolFactory) -> "Deferred[Any]":
-        return self._endpoint.listen(_GuardFactory(protocolFactory))  # type: ignore[no-untyped-call]
+        return self._endpoint.listen(self._wrap(protocolFactory))

@@ -1,9 +1,12 @@
 """service_for: a whole Storage SCP as a Twisted service."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
+import attrs
 from twisted.application.service import Service
+from twisted.cred.credentials import IAnonymous
+from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
@@ -13,8 +16,12 @@ from twisted.python.failure import Failure
 from storescp.config import Config, ConfigError
 from storescp.errors import CannotStart
 from storescp.interfaces import IAssociationObserver, IStorage
+from storescp.program.audit import AuditObserver, JSONLines
+from storescp.program.gate import checkers_for, is_guarded, is_local, tls_for, without_tls
 from storescp.program.proxied import proxied
+from storescp.server.access import Access
 from storescp.server.factory import StorageSCPFactory
+from storescp.server.identity import Realm
 from storescp.server.listening import harden
 from storescp.storage.directory import DirectoryStorage
 from storescp.storage.discard import DiscardStorage
@@ -23,18 +30,45 @@ from storescp.storage.workers import Threads
 
 _log = Logger()
 
+# What stands before an endpoint that it is not Twisted who adds to it.
 _PROXIED = "haproxy:"
+_TLS = "tls:"
+
+
+class Reloadable(Protocol):
+    """Something that was read from files."""
+
+    def reload(self) -> None:
+        """Read them again, for what comes from now on. Raises `CannotStart`; then all stays as it was."""
+
+
+@attrs.frozen
+class Listening:
+    """An endpoint, as it was described, and whether anything is asked of who comes to it."""
+
+    description: str
+    endpoint: IStreamServerEndpoint
+    guarded: bool
 
 
 class StorageSCPService(Service):
     """Listens on endpoints with one factory. Stopping it lets what is under way finish, as long as `Config.grace`."""
 
-    def __init__(self, factory: StorageSCPFactory, endpoints: Sequence[tuple[str, IStreamServerEndpoint]]) -> None:
+    def __init__(
+        self,
+        factory: StorageSCPFactory,
+        endpoints: Sequence[Listening],
+        reloadables: Sequence[Reloadable] = (),
+        audit: JSONLines | None = None,
+    ) -> None:
         self._factory = factory
         self._endpoints = endpoints
+        self._reloadables = reloadables
+        self._audit = audit
         self._ports: list[IListeningPort] = []
         self._closed: Deferred[Any] = succeed(None)
         self._listening = False
+        self._warned = False  # that nothing is asked of peers
         self.in_order = True  # stopping has cut nothing off
 
     @property
@@ -42,23 +76,48 @@ class StorageSCPService(Service):
         """Where it listens, once it is started: an `IAddress` each endpoint, of TCP ones with `host` and `port`."""
         return [port.getHost() for port in self._ports]
 
+    @property
+    def reloads(self) -> bool:
+        """Whether there is anything that `reload` would read again."""
+        return bool(self._reloadables)
+
+    def reload(self) -> None:
+        """Read again who may come in, keys and certificates; what cannot be used stays as it was, and is logged."""
+        reloaded = [self._reload(each) for each in self._reloadables]
+        if all(reloaded):
+            _log.info("All files were read again")
+
+    def _reload(self, reloadable: Reloadable) -> bool:
+        try:
+            reloadable.reload()
+        except CannotStart as error:
+            _log.error("{error}: what was read before stays", error=str(error))
+            return False
+        except Exception:  # of a checker that is not ours
+            _log.failure("{reloadable!r} has failed to read again", reloadable=reloadable)
+            return False
+        return True
+
     def privilegedStartService(self) -> None:
         """Listen, while there is the right to do it on low ports. Raises `CannotStart`."""
         self._listening = True
-        for description, endpoint in self._endpoints:
+        for each in self._endpoints:
             failures: list[Failure] = []
-            listening = endpoint.listen(self._factory)
-            listening.addCallback(self._listens)
+            listening = each.endpoint.listen(self._factory)
+            listening.addCallback(self._listens, each.guarded)
             listening.addErrback(failures.append)
             if failures:
                 self._listening = False
                 self._stop_listening()
-                raise _cannot_listen(description, failures[0])
-            listening.addCallback(self._check_later, description, failures)
+                raise _cannot_listen(each.description, failures[0])
+            listening.addCallback(self._check_later, each.description, failures)
 
-    def _listens(self, port: IListeningPort) -> None:
+    def _listens(self, port: IListeningPort, guarded: bool) -> None:
         self._ports.append(port)
         harden(port)
+        if not (guarded or self._warned or is_local(port.getHost())):
+            self._warned = True
+            _log.warn("Whoever reaches this server may store: nothing is asked of a peer (--allow, --tls-ca, --users)")
 
     def _check_later(self, _result: object, description: str, failures: list[Failure]) -> None:
         # Twisted's own endpoints have listened or failed by now; another's may take its time.
@@ -88,6 +147,8 @@ class StorageSCPService(Service):
 
     def _stopped(self, in_order: bool) -> None:
         self.in_order = in_order
+        if self._audit is not None:
+            self._audit.close()
 
 
 def _cannot_listen(description: str, failure: Failure) -> CannotStart:
@@ -101,20 +162,37 @@ def service_for(
     *,
     storage: IStorage | None = None,
     observers: Iterable[IAssociationObserver] = (),
+    portal: Portal | None = None,
     reactor: Any = None,
 ) -> StorageSCPService:
     """A service that receives what `config` says, where it says.
 
-    `storage` takes the place of the output directory. Composes into any `MultiService`. Raises `CannotStart`
+    `storage` takes the place of the output directory, and `portal`, of `twisted.cred`, that of the options that say who
+    is a user; `Access` has what it is asked. Composes into any `MultiService`. Raises `CannotStart`
     for what stands in the way outside the configuration, ConfigError (a ValueError) for an endpoint that
     cannot be understood, or for none.
     """
     if reactor is None:
         from twisted.internet import reactor  # noqa: PLC0415  # importing it installs it: only where it is wanted
+    descriptions = _descriptions(config)
+    checkers = [] if portal else checkers_for(config, reactor)
+    portal = Portal(Realm(), checkers) if checkers else portal
+    identified = portal is not None and IAnonymous not in portal.listCredentialsInterfaces()
+    access = Access(config, portal=portal, certificates=config.tls_ca is not None)
+    tls = tls_for(config)
+    audit = None if config.audit_log is None else JSONLines(config.audit_log)
+    if audit is not None:
+        observers = [*observers, AuditObserver(audit.write)]
     if storage is None:
         storage = _storage_for(config, reactor)
-    endpoints = [(description, _endpoint(description, reactor)) for description in _descriptions(config)]
-    return StorageSCPService(StorageSCPFactory(config, storage, reactor, observers), endpoints)
+    factory = StorageSCPFactory(config, storage, reactor, observers, access=access)
+    listening = []
+    for each in descriptions:
+        asked = identified or is_guarded(config, each.startswith(_TLS))
+        listening.append(Listening(each, _endpoint(each, reactor, access, tls), asked))
+    read = [access if config.allow_file is not None else None, tls, audit, *checkers]
+    reloadables = [each for each in read if hasattr(each, "reload")]
+    return StorageSCPService(factory, listening, reloadables, audit)
 
 
 def _storage_for(config: Config, reactor: Any) -> IStorage:
@@ -127,18 +205,36 @@ def _storage_for(config: Config, reactor: Any) -> IStorage:
 def _descriptions(config: Config) -> tuple[str, ...]:
     if config.port is None and not config.listen:
         raise ConfigError("listen", "neither a port nor an endpoint to listen on is given")
-    return (*([] if config.port is None else [f"tcp:{config.port}"]), *config.listen)
+    over_tls = config.tls_cert is not None
+    if over_tls and config.port is None and not any(each.startswith(_TLS) for each in config.listen):
+        raise ConfigError("listen", f"with --tls-cert one of them must begin with {_TLS}, such as tls:tcp:2762")
+    port = [] if config.port is None else [f"{_TLS if over_tls else ''}tcp:{config.port}"]
+    return (*port, *config.listen)
 
 
-def _endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
-    if description.startswith(_PROXIED):
-        return proxied(_endpoint(description.removeprefix(_PROXIED), reactor))
+def _endpoint(description: str, reactor: Any, access: Access, tls: Any) -> IStreamServerEndpoint:
+    over_tls, behind_proxy, inner = _parts(description)
+    if over_tls and tls is None:
+        raise ConfigError("listen", f"{description}: it needs --tls-cert")
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, inner)
     except (ValueError, TypeError) as error:
         raise ConfigError("listen", f"{description}: {error}") from None
     except ImportError as error:
-        raise CannotStart(f"{description}: {error}; pip install 'storescp[tls]'") from None
+        raise without_tls(error) from None
     except Exception as error:  # a key or certificate: OSError, or what the TLS library makes of its content
         raise CannotStart(f"{description}: {error}") from None
+    if behind_proxy:
+        endpoint = proxied(endpoint, access.refusal)
+    if over_tls:
+        endpoint = tls.over(endpoint, reactor)
     return endpoint
+
+
+def _parts(description: str) -> tuple[bool, bool, str]:
+    """Whether TLS is spoken, whether a PROXY header comes before it, and the endpoint of Twisted's below."""
+    below_tls = description.removeprefix(_TLS)
+    inner = below_tls.removeprefix(_PROXIED)
+    if inner.startswith((_TLS, _PROXIED)):  # within TLS it would be the certificate of the proxy that is asked for
+        raise ConfigError("listen", f"{description}: it is {_TLS}{_PROXIED}ENDPOINT, in this order and each once")
+    return below_tls != description, inner != below_tls, inner

@@ -12,7 +12,7 @@ from storescp.errors import CannotStart
 from storescp.program.escaping import escape
 from storescp.program.logs import AssociationLog
 from storescp.program.options import UsageError, make_parser, parse, usage_error
-from storescp.program.process import allow_descriptors, fail_at_exit, take_over
+from storescp.program.process import allow_descriptors, fail_at_exit, reload_on_hangup, take_over
 from storescp.program.service import StorageSCPService, service_for
 
 
@@ -74,5 +74,7 @@ def makeService(options: Options) -> IService:
         raise _Exit(usage_error(error)) from None
     except CannotStart as error:
         raise _Exit(error) from None
+    if service.reloads:
+        reload_on_hangup(reactor, service.reload)
     log.started()
     return _Program(service)

@@ -29,17 +29,27 @@ from storescp.dimse.commands import (
 from storescp.dimse.messages import MessageReader, encode_message
 from storescp.errors import Excess, InvalidCommand, InvalidMessage, InvalidPDU, Status, StoreFailure
 from storescp.interfaces import Association, IInstanceSink, IStorage, PresentationContext, StoreRequest
-from storescp.server.census import Census
+from storescp.server.access import Access, Entry, entry_for
+from storescp.server.census import Census, Seat
+from storescp.server.identity import Login, credentials_of
 from storescp.server.observers import Observers
 from storescp.server.protocol import ServiceUser
 from storescp.server.timers import Timer
+from storescp.storage.locks import NameLocks
 from storescp.uids import VERIFICATION
-from storescp.ul.items import ImplementationClassUID, ImplementationVersionName, PresentationContextAC
+from storescp.ul.items import (
+    ImplementationClassUID,
+    ImplementationVersionName,
+    PresentationContextAC,
+    UserIdentityRQ,
+)
 from storescp.ul.machine import PAbort, Sta
 from storescp.ul.negotiation import (
     LOCAL_LIMIT_EXCEEDED,
     TEMPORARY_CONGESTION,
     Policy,
+    Rejection,
+    check,
     maximum_length,
     negotiate,
     operations_window,
@@ -68,18 +78,21 @@ class Service:
 
     config: Config
     policy: Policy
+    access: Access
     storage: IStorage
     observers: Observers
     clock: IReactorTime
     census: Census
     limits_reached: Counter[str]  # how often, by the attribute of `Config` that is the limit
+    logins: NameLocks = attrs.field(factory=NameLocks)  # by host
 
 
 class Acceptor(ServiceUser):
     """Answers one peer. Told by its `provider` what comes in; tells `observers` what it makes of it."""
 
-    def __init__(self, service: Service, ended: Callable[["Acceptor"], None]) -> None:
+    def __init__(self, service: Service, ended: Callable[["Acceptor"], None], announced: bool = True) -> None:
         self._service = service
+        self._announced = announced  # the address of the peer is known from the beginning
         self._storage = service.storage
         self._observers = service.observers
         self._ended = ended
@@ -88,12 +101,14 @@ class Acceptor(ServiceUser):
         self._contexts: dict[int, PresentationContext] = {}
         self._maximum_length = 0
         self._open = False  # between A-ASSOCIATE-AC and whatever ends the association
-        self._seat: str | None = None  # what the census calls the peer, while this association has a place
+        self._seat: Seat | None = None  # while this association has a place
+        self._login: Login | None = None  # where its user must be known
         self._lost = False  # the connection is
         self._sink: IInstanceSink | None = None  # of the data set being received
         self._request: StoreRequest | None = None  # what that is of
         self._received = 0  # bytes of that data set
-        self._most = sys.maxsize if service.config.max_instance_size is None else service.config.max_instance_size
+        self._most = 0  # that it may have
+        self._too_large = Excess("", "")  # if it has more
         self._at_end: Callable[[], None] = _nothing  # what to do when the message is complete
         self._window = 1  # operations that may be under way
         self._finishing = 0  # instances received and not yet answered
@@ -109,7 +124,11 @@ class Acceptor(ServiceUser):
     # PS3.8: the association
 
     def connected(self) -> None:
-        self._service.census.join(self)
+        cause = self._service.access.refusal(self.host) if self._announced else ""
+        if cause:
+            self.provider.evict(cause)
+        else:
+            self._service.census.join(self)
 
     @property
     def host(self) -> str:
@@ -117,7 +136,7 @@ class Acceptor(ServiceUser):
 
     def evict(self, cause: Excess) -> None:
         """End the connection, which has no association, now: another needs its place."""
-        if self.provider.state is not Sta.Sta2:  # what has ended already ends without another word, but is counted
+        if self.provider.state not in (Sta.Sta2, Sta.Sta3):  # what has ended already does so without another word
             self._counted(cause)
         self.provider.evict(cause)
 
@@ -132,20 +151,68 @@ class Acceptor(ServiceUser):
         self._requested(request)
         if self.provider.state is not Sta.Sta3:  # an observer has ended it
             return
-        answer = negotiate(request, self._service.policy)
-        cause = ""
-        if isinstance(answer, AAssociateAC):
-            full = self._service.census.full(self.host)
-            if full is not None:
-                answer, cause = LOCAL_LIMIT_EXCEEDED, self._counted(full)
-            elif not self._storage.ready():
-                answer, cause = TEMPORARY_CONGESTION, "the storage does not work"
-        if isinstance(answer, AAssociateRJ):
-            self._observers.tell("association_rejected", self._association, answer, cause)
-        else:
-            self._accept(request, answer)
-        if self.provider.state is Sta.Sta3:
+        try:
+            self._check(request)
+        except Rejection as rejection:
+            self._reject(rejection)
+
+    def _check(self, request: AAssociateRQ) -> None:
+        """Let this one in, at once or when its user is known. Raises `Rejection`."""
+        service = self._service
+        check(request, service.policy)
+        portal = service.access.portal
+        if portal is None:
+            self._admit(request)
+            return
+        self._entries()  # whom no entry lets in, whoever he is, is not asked
+        identity = request.user_information.first(UserIdentityRQ)
+        credentials = credentials_of(identity, secure=self.provider.secure or service.config.insecure_identity)
+        self._login = Login(portal, service.logins, service.clock, partial(self._identified, request), self._reject)
+        assert self._association is not None
+        self._login.begin(self.host, credentials, self._association)
+
+    def _entries(self) -> list[Entry]:
+        association = self._association
+        assert association is not None
+        return self._service.access.list.entries_of(association.calling_ae_title, self.host, association.certificate)
+
+    def _identified(self, request: AAssociateRQ, user: str) -> None:
+        assert self._association is not None
+        self._association.user = user or None
+        try:
+            self._admit(request)
+        except Rejection as rejection:
+            self._reject(rejection)
+
+    def _end_login(self) -> None:
+        if self._login is not None:
+            self._login.end()
+
+    def _reject(self, rejection: Rejection) -> None:
+        if self.provider.state is not Sta.Sta3:  # it was answered, or has ended
+            return
+        self._observers.tell(
+            "association_rejected", self._association, rejection.answer, self._counted(rejection.cause)
+        )
+        self._answer(rejection.answer)
+
+    def _answer(self, answer: AAssociateAC | AAssociateRJ) -> None:
+        if self.provider.state is Sta.Sta3:  # or an observer has ended it
             self.provider.associate_response(answer)
+
+    def _admit(self, request: AAssociateRQ) -> None:
+        """Accept, if there is an entry for it, as they are now, and room. Raises `Rejection`."""
+        assert self._association is not None
+        entry = entry_for(self._entries(), self._association.calling_ae_title, self._association.user)
+        seat = Seat(self.host) if entry.max_associations is None else Seat(entry, entry.max_associations)
+        full = self._service.census.full(seat)
+        if full is not None:
+            raise Rejection(LOCAL_LIMIT_EXCEEDED, full)
+        if not self._storage.ready():
+            raise Rejection(TEMPORARY_CONGESTION, "the storage does not work")
+        answer = negotiate(request, self._service.policy, identified=self._service.access.portal is not None)
+        self._accept(request, answer, seat, entry)
+        self._answer(answer)
 
     def _requested(self, request: AAssociateRQ) -> None:
         user = request.user_information
@@ -156,14 +223,19 @@ class Acceptor(ServiceUser):
             called_ae_title=ae_title(request.called_ae_title),
             implementation_class_uid=class_uid.uid if class_uid else "",
             implementation_version_name=version_name.name if version_name else "",
+            certificate=self.provider.certificate,
         )
         self._observers.tell("association_requested", self._association, request)
 
-    def _accept(self, request: AAssociateRQ, answer: AAssociateAC) -> None:
+    def _accept(self, request: AAssociateRQ, answer: AAssociateAC, seat: Seat, entry: Entry) -> None:
         self._open = True
-        self._seat = self.host
+        self._seat = seat
         self._service.census.leave(self)
-        self._service.census.seat(self._seat)
+        self._service.census.take(seat)
+        if entry.max_instance_size is None:
+            self._limit_instances("max_instance_size", self._service.config.max_instance_size)
+        else:
+            self._limit_instances("allow_file", entry.max_instance_size)
         self._maximum_length = maximum_length(request.user_information)
         self._window = operations_window(answer.user_information)
         for proposed, context in zip(request.presentation_contexts, answer.presentation_contexts, strict=True):
@@ -174,6 +246,10 @@ class Acceptor(ServiceUser):
                     transfer_syntax=context.transfer_syntax,
                 )
         self._observers.tell("association_accepted", self._association, request, answer)
+
+    def _limit_instances(self, limit: str, most: int | None) -> None:
+        self._most = sys.maxsize if most is None else most
+        self._too_large = Excess(limit, f"it has more than {most} bytes")
 
     def release_indicated(self) -> None:
         self._drop_sink("the peer released the association")
@@ -190,6 +266,7 @@ class Acceptor(ServiceUser):
 
     def aborted(self, abort: AAbort | PAbort, cause: str) -> None:
         self._open = False
+        self._end_login()
         self._drop_sink(cause)
         self._observers.tell("association_aborted", self._association, abort, self._counted(cause))
 
@@ -197,7 +274,8 @@ class Acceptor(ServiceUser):
         """Let another association have the place, once the storage, too, is done with this one, or is given up."""
         if self._lost and self._seat is not None and not (self._finishing or self._dropping):
             seat, self._seat = self._seat, None
-            self._service.census.unseat(seat)
+            self._service.census.give_back(seat)
+            self._observers.tell("association_ended", self._association)
 
     def _counted(self, cause: str) -> str:
         if isinstance(cause, Excess):
@@ -228,6 +306,7 @@ class Acceptor(ServiceUser):
 
     def connection_lost(self) -> None:
         self._lost = True
+        self._end_login()
         self._service.census.leave(self)
         self._unseat_if_done()
         self._ended(self)
@@ -366,8 +445,7 @@ class Acceptor(ServiceUser):
         request = self._request
         assert sink is not None
         assert request is not None
-        cause = self._counted(Excess("max_instance_size", f"it has more than {self._most} bytes"))
-        error = StoreFailure(cause, Status.OUT_OF_RESOURCES)
+        error = StoreFailure(self._counted(self._too_large), Status.OUT_OF_RESOURCES)
         self._observers.tell("instance_refused", self._association, request, error)
         # The answer waits for the storage, or too large ones could come faster than it forgets them.
         dropped = self._abort(sink).addCallback(lambda _: error.status)
@@ -380,7 +458,8 @@ class Acceptor(ServiceUser):
         sink, self._sink = self._sink, None
         assert sink is not None
         finished = maybeDeferred(sink.finish)
-        finished.addCallbacks(self._stored, self._not_stored, callbackArgs=(request,), errbackArgs=(request,))
+        size = self._received
+        finished.addCallbacks(self._stored, self._not_stored, callbackArgs=(request, size), errbackArgs=(request,))
         self._finished(context, request, finished)
 
     def _finish_refused(self, context: PresentationContext, request: StoreRequest, error: Exception) -> None:
@@ -411,8 +490,8 @@ class Acceptor(ServiceUser):
         self._unseat_if_done()
         return result
 
-    def _stored(self, _result: object, request: StoreRequest) -> int:
-        self._observers.tell("instance_stored", self._association, request)
+    def _stored(self, _result: object, request: StoreRequest, size: int) -> int:
+        self._observers.tell("instance_stored", self._association, request, size)
         return Status.SUCCESS
 
     def _not_stored(self, failure: Failure, request: StoreRequest) -> int:

@@ -1,6 +1,7 @@
 """Census: who is connected, and whether there is room for one more."""
 
 from collections import Counter
+from collections.abc import Hashable
 from typing import Protocol
 
 import attrs
@@ -22,6 +23,14 @@ class Connection(Protocol):
         """End now: another needs the place."""
 
 
+@attrs.frozen
+class Seat:
+    """A place for an association, one of `holder`'s: a host's, or that of an entry with a limit of its own."""
+
+    holder: Hashable
+    most: int | None = None  # that `holder` may have; None: what any host may
+
+
 @attrs.define(eq=False)
 class Census:
     """Counts associations, and the connections without one apart from them.
@@ -33,7 +42,7 @@ class Census:
     _most: int
     _most_of_a_host: int
     _most_unassociated: int
-    _seats: Counter[str] = attrs.field(init=False, factory=Counter)  # associations by host
+    _seats: Counter[Hashable] = attrs.field(init=False, factory=Counter)  # associations by who holds them
     _unassociated: dict[Connection, None] = attrs.field(init=False, factory=dict)  # the oldest first
     finishing: int = attrs.field(init=False, default=0)  # instances that were received and are not yet answered
 
@@ -65,20 +74,23 @@ class Census:
         crowded = (connection for connection, host in hosts.items() if crowds[host] > share)
         return next(crowded, next(iter(hosts)))
 
-    def full(self, host: str) -> Excess | None:
-        """Why `host` must not have another association, or None."""
+    def full(self, seat: Seat) -> Excess | None:
+        """Why this seat must not be taken, or None."""
+        taken = self._seats[seat.holder]
         if self._seats.total() >= self._most:
             return Excess("max_associations", f"{self._most} associations are open")
-        if self._seats[host] >= self._most_of_a_host:
+        if seat.most is not None and taken >= seat.most:
+            return Excess("allow_file", f"{taken} associations of its entry are open")
+        if seat.most is None and taken >= self._most_of_a_host:
             return Excess("max_associations_per_peer", f"{self._most_of_a_host} associations with this host are open")
         return None
 
-    def seat(self, host: str) -> None:
-        """`host` has one more association."""
-        self._seats[host] += 1
+    def take(self, seat: Seat) -> None:
+        """There is one more association."""
+        self._seats[seat.holder] += 1
 
-    def unseat(self, host: str) -> None:
-        """One of its associations, and all that was to be done for it, is over."""
-        self._seats[host] -= 1
-        if not self._seats[host]:
-            del self._seats[host]
+    def give_back(self, seat: Seat) -> None:
+        """An association, and all that was to be done for it, is over."""
+        self._seats[seat.holder] -= 1
+        if not self._seats[seat.holder]:
+            del self._seats[seat.holder]

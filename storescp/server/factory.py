@@ -13,6 +13,7 @@ from storescp.config import Config
 from storescp.errors import CannotStart
 from storescp.interfaces import IAssociationObserver, IStorage
 from storescp.server.acceptor import Acceptor, Service
+from storescp.server.access import Access
 from storescp.server.census import Census
 from storescp.server.observers import Observers
 from storescp.server.protocol import Limits, ULProtocol
@@ -40,11 +41,14 @@ class StorageSCPFactory(Factory):
         storage: IStorage,
         reactor: IReactorTime,
         observers: Iterable[IAssociationObserver] = (),
+        *,
+        access: Access | None = None,
     ) -> None:
         self.limits_reached: Counter[str] = Counter()
         self._service = Service(
             config=config,
             policy=Policy.from_config(config),
+            access=access or Access(config),
             storage=storage,
             observers=Observers(observers),
             clock=reactor,
@@ -75,7 +79,8 @@ class StorageSCPFactory(Factory):
         self._stop_if_done()
 
     def buildProtocol(self, addr: IAddress | None) -> ULProtocol:
-        acceptor = Acceptor(self._service, self._ended)
+        # None stands for an address that is not yet known: whoever finds it out asks `Access` then.
+        acceptor = Acceptor(self._service, self._ended, announced=addr is not None)
         self._acceptors.add(acceptor)
         protocol = ULProtocol(acceptor, self._service.clock, self._limits, self._turns)
         protocol.factory = self

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 from twisted.internet.error import ConnectionClosed
-from twisted.internet.interfaces import IAddress, IPushProducer, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IAddress, IPushProducer, IReactorTime, ISSLTransport, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from storescp.config import Config
 from storescp.errors import AbortReason, InvalidMessage, InvalidPDU
+from storescp.interfaces import Certificate
 from storescp.server.timers import Timer
 from storescp.server.turns import GLANCE, TURN, Turns
 from storescp.ul.framing import Framer
@@ -54,6 +55,9 @@ _UNEXPECTED = "unexpected {} PDU"
 _P_DATA_TF, _EVT10 = PDataTF.TYPE, Evt.P_DATA_TF
 _DATA_TRANSFER = (Sta.Sta6, Sta.Sta7)  # the states in which P-DATA is indicated
 _OPENSSL_REASON = re.compile(r"'([^']+)'\)")
+_MAPPED = "::ffff:"
+# What OpenSSL says of bytes that are no TLS.
+_NO_TLS = ("wrong version number", "http request", "https proxy request", "packet length too long")
 
 
 class ServiceUser:
@@ -146,6 +150,8 @@ def _failed(reason: Failure) -> str:
     if not reason.value.__class__.__module__.startswith("OpenSSL"):
         return text
     said = _OPENSSL_REASON.findall(text)  # it prints as a list of (library, function, reason)
+    if any(each in _NO_TLS for each in said):
+        return "it does not speak TLS, and this port does"
     return f"TLS failed: {said[-1] if said else text}"
 
 
@@ -215,7 +221,25 @@ class ULProtocol(Protocol):
     def host(self) -> str:
         """What of the address all connections of one peer have in common; empty for those of this machine's sockets."""
         assert self.transport is not None
-        return getattr(self.transport.getPeer(), "host", "")
+        host: str = getattr(self.transport.getPeer(), "host", "")
+        # A socket for IPv6 has another name for a host that uses IPv4.
+        return host.removeprefix(_MAPPED) if "." in host else host
+
+    @property
+    def secure(self) -> bool:
+        """Whether TLS is between us and the peer."""
+        return ISSLTransport.providedBy(self.transport)
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """The peer's, once TLS has shaken hands, where it was asked for one."""
+        transport: Any = self.transport
+        certificate = transport.getPeerCertificate() if self.secure else None
+        if certificate is None:
+            return None
+        from storescp.server.tls import certificate_of  # noqa: PLC0415  # its libraries are there only where TLS is
+
+        return certificate_of(certificate)
 
     # The protocol: what Twisted calls.
 
@@ -346,8 +370,9 @@ class ULProtocol(Protocol):
             self._user.connection_lost()
 
     def _lost_unrequested(self, reason: Failure) -> None:
-        if not reason.check(ConnectionClosed):
-            self._end_unrequested(_failed(reason))
+        refused = getattr(self.transport, "refused", "")  # by what is between us and the peer, in words of ours
+        if refused or not reason.check(ConnectionClosed):
+            self._end_unrequested(refused or _failed(reason))
         elif self.heard:  # of those that only look whether somebody listens there is nothing to tell
             self._end_unrequested(self._lost)
 
@@ -523,6 +548,8 @@ class ULProtocol(Protocol):
     def unread(self) -> None:
         self._unread.start()
         self.hold()
+        if self.secure:  # TLS answers some records by itself
+            self._pause()
 
     def read(self) -> None:
         self._unread.stop()

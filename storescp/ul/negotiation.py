@@ -30,6 +30,8 @@ from storescp.ul.items import (
     PresentationContextRQ,
     RoleSelection,
     SOPClassExtendedNegotiation,
+    UserIdentityAC,
+    UserIdentityRQ,
     UserInformation,
     UserItem,
 )
@@ -41,7 +43,9 @@ WINDOW = 32  # operations of one association under way at once, at most: what th
 # PS3.8 Table 9-21: (result, source, reason); permanent but for the last two.
 NO_REASON_GIVEN = AAssociateRJ(1, 1, 1)
 APPLICATION_CONTEXT_NOT_SUPPORTED = AAssociateRJ(1, 1, 2)
+CALLING_AE_TITLE_NOT_RECOGNIZED = AAssociateRJ(1, 1, 3)
 CALLED_AE_TITLE_NOT_RECOGNIZED = AAssociateRJ(1, 1, 7)
+USER_IDENTITY_REFUSED = AAssociateRJ(1, 2, 1)  # by ACSE, without a reason: no other would fit
 PROTOCOL_VERSION_NOT_SUPPORTED = AAssociateRJ(1, 2, 2)
 TEMPORARY_CONGESTION = AAssociateRJ(2, 3, 1)
 LOCAL_LIMIT_EXCEEDED = AAssociateRJ(2, 3, 2)
@@ -88,14 +92,27 @@ def _transfer_syntaxes(preferred: tuple[str, ...], all_of_them: bool) -> tuple[s
     return (*uncompressed, *sorted(TRANSFER_SYNTAXES.difference(uncompressed)))
 
 
-def negotiate(request: AAssociateRQ, policy: Policy) -> AAssociateAC | AAssociateRJ:
-    """The service user's answer to `request`."""
+class Rejection(Exception):
+    """A request that gets this `answer`. `cause` is in our words; empty where the answer says it all."""
+
+    def __init__(self, answer: AAssociateRJ, cause: str = "") -> None:
+        super().__init__(answer, cause)
+        self.answer = answer
+        self.cause = cause
+
+
+def check(request: AAssociateRQ, policy: Policy) -> None:
+    """Raise the `Rejection` of a request that this service user accepts from nobody."""
     if request.application_context_name != APPLICATION_CONTEXT:
-        return APPLICATION_CONTEXT_NOT_SUPPORTED
+        raise Rejection(APPLICATION_CONTEXT_NOT_SUPPORTED)
     if policy.require_called_aet and ae_title(request.called_ae_title) != policy.ae_title.strip():
-        return CALLED_AE_TITLE_NOT_RECOGNIZED
+        raise Rejection(CALLED_AE_TITLE_NOT_RECOGNIZED)
     if 0 < maximum_length(request.user_information) < SMALLEST_MAXIMUM_LENGTH:
-        return NO_REASON_GIVEN
+        raise Rejection(NO_REASON_GIVEN)
+
+
+def negotiate(request: AAssociateRQ, policy: Policy, identified: bool = False) -> AAssociateAC:
+    """The service user's acceptance of `request`, whose user it has `identified`, or need not."""
     roles = {item.sop_class_uid: _answer_role(item) for item in request.user_information.every(RoleSelection)}
     contexts = tuple(_answer_context(context, policy, roles) for context in request.presentation_contexts)
     accepted = {
@@ -110,7 +127,12 @@ def negotiate(request: AAssociateRQ, policy: Policy) -> AAssociateAC | AAssociat
         reserved=request.reserved,
         application_context_name=APPLICATION_CONTEXT,
         presentation_contexts=contexts,
-        user_information=_answer_user_information(request.user_information, policy, roles.values(), accepted),
+        user_information=UserInformation(
+            (
+                *_answer_items(request.user_information, policy, roles.values(), accepted),
+                *(_answer_identity(request.user_information) if identified else ()),
+            )
+        ),
     )
 
 
@@ -154,11 +176,17 @@ def _answer_context(
     return answer(PresentationContextAC.TRANSFER_SYNTAXES_NOT_SUPPORTED)
 
 
-def _answer_user_information(
+def _answer_identity(proposed: UserInformation) -> tuple[UserIdentityAC, ...]:
+    # PS3.7 D.3.3.7: only who asks for a response gets one. By Table D.3-15 it is empty for types 1 and 2; of 5 it says
+    # nothing.
+    identity = proposed.first(UserIdentityRQ)
+    return (UserIdentityAC(),) if identity and identity.positive_response_requested else ()
+
+
+def _answer_items(
     proposed: UserInformation, policy: Policy, roles: Iterable[RoleSelection], accepted: set[str]
-) -> UserInformation:
-    # Common extended negotiation has no answer. A user identity is not verified, so it gets no
-    # positive response: PS3.7 D.3.3.7 leaves its requestor to decide whether to go on.
+) -> list[UserItem]:
+    # Common extended negotiation has no answer.
     items: list[UserItem] = [
         MaximumLength(policy.max_pdu),
         ImplementationClassUID(IMPLEMENTATION_CLASS_UID),
@@ -173,4 +201,4 @@ def _answer_user_information(
         for sop_class_uid in dict.fromkeys(item.sop_class_uid for item in proposed.every(SOPClassExtendedNegotiation))
         if sop_class_uid in accepted & STORAGE_SOP_CLASSES
     ]
-    return UserInformation(tuple(items))
+    return items

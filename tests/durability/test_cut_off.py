@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tests.senders import Sender, c_store, data_set_of, data_set_with, send
-from tests.servers import INCOMING, ServerTestCase, wait_until
+from tests.servers import INCOMING, LOOPBACK, ServerTestCase, wait_until
 
 FRAGMENT = 131_066  # bytes: with the PDV's head just a PDU of the largest maximum length
 PIXELS = bytes(range(256)) * 3400  # seven such PDUs, and one for the command
@@ -15,7 +15,7 @@ ENDS: tuple[Callable[[Sender], None], ...] = (Sender.close, Sender.reset, Sender
 class CutOffTests(ServerTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.server = self.serve("0", "-pdu", "131072")
+        self.server = self.serve(LOOPBACK, "-pdu", "131072")
         self.ended = 0
 
     @property

@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest
 
 from tests.senders import REJECTED_FOR_NOW, NotAccepted, Sender, data_set_of, data_set_with, send
-from tests.servers import INCOMING, SCRIPT, ServerTestCase, files_in, wait_until
+from tests.servers import INCOMING, LOOPBACK, SCRIPT, ServerTestCase, files_in, wait_until
 
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
@@ -43,7 +43,7 @@ class FullDiskTests(ServerTestCase):
         super().setUp()
         received = self.directory / "received"
         received.mkdir()
-        self.server = self.serve("0", "-od", str(received), command=(*on_small_disk(received), *SCRIPT))
+        self.server = self.serve(LOOPBACK, "-od", str(received), command=(*on_small_disk(received), *SCRIPT))
         self.received = Path(f"/proc/{self.server.pid}/root{received}")  # as the server sees it
         self.expected: dict[str, bytes] = {}
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.senders import NotAccepted, Sender, data_set_of, data_set_with
-from tests.servers import INCOMING, Server, ServerTestCase, wait_until
+from tests.servers import INCOMING, LOOPBACK, Server, ServerTestCase, wait_until
 
 SEED = 20
 ROUNDS = 20
@@ -70,7 +70,7 @@ class KillTests(ServerTestCase):
     def started(self) -> Server:
         """A server that has removed, and told in one line, what the one before it has left."""
         left = len(self.temporaries)
-        server = self.serve("0")
+        server = self.serve(LOOPBACK)
         told = f"W: Removed {left} temporary file(s) of an earlier run from {self.directory}/.incoming\n"
         self.assertEqual((told if left else "", []), (server.stderr, self.temporaries))
         return server

@@ -10,7 +10,7 @@ import attrs
 from twisted.trial.unittest import SkipTest
 
 from tests.senders import Sender, data_set_with
-from tests.servers import SCRIPT, Server, ServerTestCase, wait_until
+from tests.servers import LOOPBACK, SCRIPT, Server, ServerTestCase, wait_until
 
 CALLS = (
     "open,openat,creat,mkdir,mkdirat,write,writev,pwrite64,pwritev,pwritev2,fsync,fdatasync,sync_file_range,syncfs,"
@@ -84,7 +84,7 @@ class OrderTests(ServerTestCase):
         if tried.returncode:
             raise SkipTest(f"strace may not trace here: {tried.stderr.decode().strip()}")
         command = (strace, "-D", *FOLLOWED, "-y", "-e", f"trace={CALLS}", "-o", str(self.trace), *SCRIPT)
-        return self.serve("0", "-od", str(self.received), *arguments, command=command)
+        return self.serve(LOOPBACK, "-od", str(self.received), *arguments, command=command)
 
     def calls_of(self, server: Server, data_set: bytes) -> list[Call]:
         """What the storing of one instance took, from behind the A-ASSOCIATE-AC to the response."""

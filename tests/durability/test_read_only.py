@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.senders import REJECTED_FOR_NOW, NotAccepted, Sender, data_set_of, data_set_with
-from tests.servers import INCOMING, ServerTestCase, wait_until, without
+from tests.servers import INCOMING, LOOPBACK, ServerTestCase, wait_until, without
 
 SUCCESS = 0x0000
 PROCESSING_FAILURE = 0x0110
@@ -16,7 +16,7 @@ def store(sender: Sender, *uids: str) -> list[int]:
 class ReadOnlyTests(ServerTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.server = self.serve("0", command=without("dac_override"))
+        self.server = self.serve(LOOPBACK, command=without("dac_override"))
         self.incoming = self.directory / ".incoming"
         self.addCleanup(self.allow, self.directory, self.incoming)
 

@@ -1,7 +1,7 @@
 """--durability, --on-duplicate and --min-free, and data sets that are not what the command says."""
 
 from tests.senders import DATA_SET, Sender, data_set_of, data_set_with
-from tests.servers import INCOMING, ServerTestCase
+from tests.servers import INCOMING, LOOPBACK, ServerTestCase
 
 SUCCESS = 0x0000
 DUPLICATE = 0x0111
@@ -16,7 +16,7 @@ LEVELS = {"1.1": "full", "1.2": "file", "1.3": "none"}
 class RulesTests(ServerTestCase):
     def statuses(self, *arguments: str, instances: list[tuple[bytes, str]]) -> list[int]:
         """What a server with these arguments answers to data sets and UIDs, in one association."""
-        server = self.serve("0", *arguments)
+        server = self.serve(LOOPBACK, *arguments)
         sender = Sender(server.address)
         statuses = [sender.store(data_set, uid) for data_set, uid in instances]
         sender.release()

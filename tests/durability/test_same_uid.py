@@ -4,7 +4,7 @@ import re
 from collections import Counter
 
 from tests.senders import Sender, c_store, data_set_of, data_set_with
-from tests.servers import INCOMING, ServerTestCase
+from tests.servers import INCOMING, LOOPBACK, ServerTestCase
 
 ROUNDS = 10
 SENDERS = 8
@@ -14,7 +14,7 @@ PIXELS = 700_000  # bytes: some of it is in a file before the last of it comes
 class SameUIDTests(ServerTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.server = self.serve("0")
+        self.server = self.serve(LOOPBACK)
 
     def store_at_once(self, senders: list[Sender], uid: str, data_sets: list[bytes]) -> None:
         """One instance of each sender, all of them complete at the same moment, and acknowledged."""

@@ -3,7 +3,7 @@
 import signal
 
 from tests.senders import DATA_SET, Sender, c_store, data_set_of, data_set_with
-from tests.servers import INCOMING, SCRIPT, TWISTD, Ended, ServerTestCase, wait_until
+from tests.servers import INCOMING, LOOPBACK, SCRIPT, TWISTD, Ended, ServerTestCase, wait_until
 
 
 class SecondServerTests(ServerTestCase):
@@ -17,7 +17,7 @@ class SecondServerTests(ServerTestCase):
     def test_refused(self) -> None:
         """The second one ends with a clear line and takes nothing from the first, which goes on with what it has."""
         data_set = data_set_with("1.2.3", bytes(900_000))
-        first = self.serve("0")
+        first = self.serve(LOOPBACK)
         sender = Sender(first.address)
         *before, last = c_store(data_set, "1.2.3")
         sender.send(*before)
@@ -42,7 +42,7 @@ class SecondServerTests(ServerTestCase):
     def test_after_the_first(self) -> None:
         """It starts as soon as the first one is gone, however that was ended."""
         for number in (signal.SIGTERM, signal.SIGKILL):
-            server = self.serve("0")
+            server = self.serve(LOOPBACK)
             server.signal(number)
             server.ended()
-        self.assertEqual("", self.serve("0").stderr)
+        self.assertEqual("", self.serve(LOOPBACK).stderr)

@@ -3,6 +3,7 @@
 
 import contextlib
 import io
+import json
 import os
 import re
 import time
@@ -19,6 +20,7 @@ from zope.interface import implementer
 
 from storescp.config import Config
 from storescp.dimse.commands import CEchoRSP
+from storescp.program.audit import AuditObserver, Event
 from storescp.program.logs import AssociationLog, TextObserver
 from storescp.server.factory import StorageSCPFactory
 from storescp.storage import directory as storage
@@ -191,8 +193,9 @@ class _Server:
         self._by_hand = ByHand()
         workers = self._by_hand if slow_disk else AtOnce()
         disk = DirectoryStorage(directory, workers, Rules(durability="none"))
-        log = AssociationLog("debug", self._clock.seconds)
-        self._factory = StorageSCPFactory(CONFIG, disk, self._clock, [log])
+        self._audited: list[Event] = []
+        observers = [AssociationLog("debug", self._clock.seconds), AuditObserver(self._audited.append)]
+        self._factory = StorageSCPFactory(CONFIG, disk, self._clock, observers)
 
     def run(self, steps: Iterable[Step]) -> tuple[bytes, bool]:
         """What the peer has heard, and whether the server has cut the connection: this peer never closes first."""
@@ -212,6 +215,7 @@ class _Server:
             scu.release()
             assert scu.released, "another peer is not released"
         self._let_many_connect()
+        self._check_audit()
         assert not self._clock.getDelayedCalls(), f"delayed calls: {self._clock.getDelayedCalls()}"
         self._stop()
         return connection.transport.value(), closed
@@ -252,6 +256,13 @@ class _Server:
         for connection in silent:
             connection.disconnect()
         assert self._factory.limits_reached["max_unassociated"] == 0, "a connection that is lost has kept its place"
+
+    def _check_audit(self) -> None:
+        """Of each of the three peers there is one event at most, and it can be written as it is."""
+        for event in self._audited:
+            assert json.loads(json.dumps(event)) == event, f"no line of JSON: {event}"
+        kinds = [event["event"] for event in self._audited]
+        assert kinds.count("association") >= 2 and len(kinds) <= 3, f"not one event for each peer: {self._audited}"
 
     def _stop(self) -> None:
         self._factory.doStop()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tests.hostile import HOSTS, HostileTestCase, Peer
 from tests.senders import RELEASE_RP, RELEASE_RQ, NotAccepted, Sender
-from tests.servers import Program, wait_until
+from tests.servers import LOOPBACK, Program, wait_until
 
 LIMIT_EXCEEDED = bytes.fromhex("03 00 00000004 00 02 03 02")  # transient, by the presentation: local limit exceeded
 
@@ -26,7 +26,7 @@ ENDS: tuple[Callable[[Sender], None], ...] = (Sender.release, Sender.abort, Send
 class AssociationsTests(HostileTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.server = self.serve("0", "--max-associations", "5", "--max-associations-per-peer", "3", "-ta", "1")
+        self.server = self.serve(LOOPBACK, "--max-associations", "5", "--max-associations-per-peer", "3", "-ta", "1")
 
     def associated(self, host: str) -> Peer:
         return self.peer(self.server, host).associate()

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SkipTest
 
 from tests.hostile import ECHO_RSP, HANGING, HostileTestCase, Peer
 from tests.senders import c_store, data_set_of, data_set_with
-from tests.servers import TWISTD, Server, wait_until
+from tests.servers import LOOPBACK, TWISTD, Server, wait_until
 
 HOUR = 3600
 STEPS = (HOUR, -HOUR)
@@ -60,7 +60,7 @@ class ClockTests(HostileTestCase):
             "DONT_FAKE_MONOTONIC=1",
         )
         command = ("env", *environment, *TWISTD)
-        server = self.serve("--port=0", "-v", f"-od={directory}", *arguments, command=command)
+        server = self.serve(LOOPBACK, "-v", f"-od={directory}", *arguments, command=command)
         self.clocks[server] = clock
         self.addCleanup(forget, server)
         self.assert_clock(server, 0)

@@ -8,7 +8,7 @@ import attrs
 
 from tests.hostile import ASSOCIATE_RQ, HOSTS, MIB, HostileTestCase, descriptors, kinds, memory
 from tests.senders import ABORT_BY_USER, RELEASE_RQ, Sender, c_store, data_set_with, p_data_tf, send
-from tests.servers import INCOMING, Server, wait_until
+from tests.servers import INCOMING, LOOPBACK, Server, wait_until
 
 GOOD = 1000
 BAD_FOR_EACH = 5  # open while the good one is served
@@ -71,7 +71,7 @@ BAD = (
 class CrowdTests(HostileTestCase):
     def test_crowd(self) -> None:
         """All good ones are served; in the end all descriptors are back, and memory has stopped growing long ago."""
-        server = self.serve("0")
+        server = self.serve(LOOPBACK)
         base_line = descriptors(server)
         bad = itertools.cycle(BAD)
         for number in range(GOOD):

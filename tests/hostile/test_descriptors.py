@@ -5,7 +5,7 @@ import time
 
 from tests.hostile import ECHO_RSP, HOSTS, HostileTestCase, Peer, kinds, processor_seconds
 from tests.senders import NotAccepted
-from tests.servers import SCRIPT, wait_until
+from tests.servers import LOOPBACK, SCRIPT, wait_until
 
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
@@ -24,7 +24,7 @@ TOLD = {
 class DescriptorsTests(HostileTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.server = self.serve("0", "--max-unassociated", "200")
+        self.server = self.serve(LOOPBACK, "--max-unassociated", "200")
 
     def allow(self, descriptors: int) -> None:
         """Let the process have so many from now on, whatever it was allowed at its start."""
@@ -76,7 +76,7 @@ class DescriptorsTests(HostileTestCase):
 class FewDescriptorsTests(HostileTestCase):
     def test_idle_connections(self) -> None:
         """Where few are allowed from the start, it says so, and idle connections keep nobody out all the same."""
-        server = self.serve("0", command=(*WHILE_FEW, *SCRIPT))
+        server = self.serve(LOOPBACK, command=(*WHILE_FEW, *SCRIPT))
         idle = [self.peer(server, HOSTS[number % len(HOSTS)]) for number in range(MOST + 10)]
         wait_until(lambda: sum(peer.left_alone for peer in idle) <= 4, "all evictions")
         for host in HOSTS:

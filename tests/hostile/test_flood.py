@@ -4,13 +4,13 @@ import sys
 
 from tests.hostile import ECHO_RQ, ECHO_RSP, HOSTS, HostileTestCase
 from tests.hostile.flooder import FLOODS
-from tests.servers import ROOT, Program, wait_until
+from tests.servers import LOOPBACK, ROOT, Program, wait_until
 
 
 class FloodTests(HostileTestCase):
     def test_burst(self) -> None:
         """Nearly all associations that there may be ask for many echoes in the same moment: another one has its own."""
-        server = self.serve("0", "--ignore")
+        server = self.serve(LOOPBACK, "--ignore")
         peers = [self.peer(server, host).associate() for host in HOSTS[:4] for _ in range(62)]
         for peer in peers:
             peer.send(ECHO_RQ * 200)
@@ -21,7 +21,7 @@ class FloodTests(HostileTestCase):
     def test_echo(self) -> None:
         """One host has all the associations that it may have, and floods: another one has its echo within a second."""
         for kind in FLOODS:
-            server = self.serve("0", "--ignore")
+            server = self.serve(LOOPBACK, "--ignore")
             command = (sys.executable, "-m", "tests.hostile.flooder", str(server.port))
             flooder = Program(kind, directory=str(ROOT), command=command)
             self.addCleanup(flooder.kill)

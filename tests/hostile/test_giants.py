@@ -4,7 +4,7 @@ import struct
 
 from tests.hostile import ECHO_RSP, MIB, HostileTestCase, Peer, memory
 from tests.senders import ASSOCIATE_HEAD, UID, c_store_of, data_set_of, data_set_with, item, p_data_tf, send
-from tests.servers import INCOMING, Server
+from tests.servers import INCOMING, LOOPBACK, Server
 
 SUCCESS = 0x0000
 OUT_OF_RESOURCES = 0xA700
@@ -27,7 +27,7 @@ def giant(uid: str) -> list[bytes]:
 class GiantTests(HostileTestCase):
     def serve_warm(self, *arguments: str) -> Server:
         """A server that has done once what it will do, so that its threads and buffers are there."""
-        server = self.serve("0", *arguments)
+        server = self.serve(LOOPBACK, *arguments)
         for number in range(8):
             send(server.address, data_set_with(f"1.1.{number}", bytes(MIB // 2)), f"1.1.{number}")
         self.assert_echoes(server)

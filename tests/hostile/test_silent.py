@@ -5,7 +5,7 @@ import time
 
 from tests.hostile import ASSOCIATE_RQ, ECHO_RSP, HANGING, HOSTS, HostileTestCase, Peer
 from tests.senders import data_set_with, send
-from tests.servers import INCOMING, Server, wait_until
+from tests.servers import INCOMING, LOOPBACK, Server, wait_until
 
 OF_A_KIND = 50
 UNASSOCIATED = 64  # the default of --max-unassociated
@@ -36,7 +36,7 @@ class SilentTests(HostileTestCase):
 
     def test_nobody_is_kept_out(self) -> None:
         """200 silent ones: echoes and stores go on in good time, of those without an association 64 stay."""
-        server = self.serve("0")
+        server = self.serve(LOOPBACK)
         associated = [peer.associate() for peer in self.silent(server, OF_A_KIND)]
         mute, amid, slow = (self.silent(server, OF_A_KIND, sent) for sent in (b"", ASSOCIATE_RQ[:AMID], b""))
         unassociated = mute + amid + slow
@@ -55,7 +55,7 @@ class SilentTests(HostileTestCase):
 
     def test_oldest_first(self) -> None:
         """The one that goes is the oldest of the host that has most: one host's crowd leaves another's alone."""
-        server = self.serve("0", "--max-unassociated", "4")
+        server = self.serve(LOOPBACK, "--max-unassociated", "4")
         other = self.peer(server, HOSTS[1])
         crowd = [self.peer(server) for _ in range(8)]
         wait_until(lambda: sum(peer.left_alone for peer in crowd) == 3, "the eviction of the others")
@@ -65,7 +65,7 @@ class SilentTests(HostileTestCase):
 
     def test_rejected(self) -> None:
         """Who was rejected and does not close counts as one without an association, too."""
-        server = self.serve("0", "--max-unassociated", "4")
+        server = self.serve(LOOPBACK, "--max-unassociated", "4")
         peers = []
         for _ in range(8):
             peers.append(self.peer(server))
@@ -77,7 +77,7 @@ class SilentTests(HostileTestCase):
 
     def test_deadline(self) -> None:
         """-ta ends all of them, those that dribble too: it is a deadline, not a pause."""
-        server = self.serve("0", "-ta", "1")
+        server = self.serve(LOOPBACK, "-ta", "1")
         began = time.monotonic()
         mute, amid, slow = (self.silent(server, 4, sent) for sent in (b"", ASSOCIATE_RQ[:AMID], b""))
         dribblers = [Dribbler(peer) for peer in slow]

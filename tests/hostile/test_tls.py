@@ -1,73 +1,30 @@
 """TLS, and what else may come to a port that wants it."""
 
 import contextlib
-import datetime
 import re
 import ssl
 import time
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+import trustme
 from twisted.trial.unittest import SkipTest
 
-from tests.hostile import ASSOCIATE_RQ, ECHO_RSP, HANGING, HostileTestCase, Peer, descriptors
+from tests.access import NO_TLS, TLSPeer, client_context
+from tests.hostile import ASSOCIATE_RQ, ECHO_RSP, HANGING, HostileTestCase, descriptors
 from tests.servers import Server, wait_until
 
 ABORTED = bytes.fromhex("07 00 00000004 0000 00 00")  # source and reason 0, as it is in Sta2
-
-
-def write_identity(path: Path) -> None:
-    """A key, and a certificate for it, that nobody else will see."""
-    x509 = import_module("cryptography.x509")  # here, because it comes with twisted[tls]
-    hashes, serialization, ec = (
-        import_module(f"cryptography.hazmat.primitives.{name}") for name in ("hashes", "serialization", "asymmetric.ec")
-    )
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    certificate = x509.CertificateBuilder(
-        issuer_name=name,
-        subject_name=name,
-        public_key=key.public_key(),
-        serial_number=x509.random_serial_number(),
-        not_valid_before=now - datetime.timedelta(days=1),
-        not_valid_after=now + datetime.timedelta(days=1),
-    ).sign(key, hashes.SHA256())
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-
-
-def context() -> ssl.SSLContext:
-    """A client's that does not ask who the server is."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def hello() -> bytes:
     """What a client says first."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     try:
-        context().wrap_bio(incoming, outgoing).do_handshake()
+        client_context().wrap_bio(incoming, outgoing).do_handshake()
     except ssl.SSLWantReadError:
         return outgoing.read()
     raise AssertionError("it is not answered, and wants no answer")
-
-
-class TLSPeer(Peer):
-    """One that has shaken hands."""
-
-    def __init__(self, address: tuple[str, int]) -> None:
-        super().__init__(address)
-        try:
-            self._socket = context().wrap_socket(self._socket)
-        except BaseException:
-            self.close()
-            raise
 
 
 class TLSTests(HostileTestCase):
@@ -76,15 +33,16 @@ class TLSTests(HostileTestCase):
         if find_spec("OpenSSL") is None:
             raise SkipTest("needs twisted[tls]")
         identity = self.directory / "identity.pem"
-        write_identity(identity)
-        self.endpoints = (
-            f"--listen=ssl:0:interface=127.0.0.1:privateKey={identity}:certKey={identity}",
-            "--listen=tcp:0:interface=127.0.0.1",
-        )
+        trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(identity)
+        self.tls = self.listen_with_tls(identity)
+
+    def listen_with_tls(self, identity: Path) -> tuple[str, ...]:
+        """The options for it, with this key and certificate."""
+        return (f"--tls-cert={identity}", "--listen=tls:tcp:0:interface=127.0.0.1")
 
     def serve_tls(self, *arguments: str) -> Server:
         """Its first port is for TLS, its second one is not."""
-        return self.serve(*self.endpoints, *arguments, listening=2)
+        return self.serve(*self.tls, "--listen=tcp:0:interface=127.0.0.1", *arguments, listening=2)
 
     def tls_peer(self, server: Server) -> TLSPeer:
         peer = TLSPeer(("127.0.0.1", server.ports[0]))
@@ -131,7 +89,7 @@ class TLSTests(HostileTestCase):
         peer.send(ASSOCIATE_RQ)
         self.assertNotIn(peer.rest()[:1], (b"\x02", b"\x03"))
         self.assert_echoes_in_tls(server)
-        self.assert_told(server, ".*TLS.*")
+        self.assert_told(server, NO_TLS)
 
     def test_tls_where_it_is_not_spoken(self) -> None:
         """A hello of TLS is no PDU, which one line says; and the next peer is served."""
@@ -141,3 +99,10 @@ class TLSTests(HostileTestCase):
         self.assertEqual(ABORTED, peer.receive())
         self.assert_echoes(server, port=server.ports[1])
         self.assert_told(server, "PDU type 16H is unknown; it may be TLS")
+
+
+class EndpointTests(TLSTests):
+    """The same where TLS is Twisted's, by an endpoint of its own."""
+
+    def listen_with_tls(self, identity: Path) -> tuple[str, ...]:
+        return (f"--listen=ssl:0:interface=127.0.0.1:privateKey={identity}:certKey={identity}",)

@@ -5,7 +5,7 @@ import time
 
 from tests.hostile import ECHO_RQ, ECHO_RSP, HANGING, MIB, HostileTestCase, Peer, descriptors, kinds, memory
 from tests.senders import RELEASE_RP, RELEASE_RQ
-from tests.servers import Server, wait_until
+from tests.servers import LOOPBACK, Server, wait_until
 
 UNREAD = 1  # seconds, in the place of 30
 IMPATIENT = f"""
@@ -31,7 +31,7 @@ class UnreadTests(HostileTestCase):
 
     def test_memory(self) -> None:
         """What is not read is bounded, others do not notice, and who reads again gets it."""
-        server = self.serve("0")
+        server = self.serve(LOOPBACK)
         self.assert_echoes(server)
         before = memory(server, "VmHWM")
         deaf = self.deaf(server)
@@ -41,7 +41,7 @@ class UnreadTests(HostileTestCase):
 
     def test_cut_off(self) -> None:
         """Who reads nothing for some time is cut off."""
-        server = self.serve("0", command=(sys.executable, "-c", IMPATIENT))
+        server = self.serve(LOOPBACK, command=(sys.executable, "-c", IMPATIENT))
         base_line = descriptors(server)
         self.deaf(server, until=OSError)  # nobody takes more of them, or the connection has ended already
         wait_until(lambda: descriptors(server) == base_line, "the end of the connection", HANGING)
@@ -51,7 +51,7 @@ class UnreadTests(HostileTestCase):
 
     def test_end(self) -> None:
         """A peer that reads nothing, not even the end, does not keep the program from ending."""
-        server = self.serve("0")
+        server = self.serve(LOOPBACK)
         port = server.port
         self.deaf(server)
         ended = server.stop(seconds=HANGING)
@@ -62,7 +62,7 @@ class UnreadTests(HostileTestCase):
 class UnclosedTests(HostileTestCase):
     def test_after_release(self) -> None:
         """Who does not close after an A-RELEASE-RP is closed by us, after -ta."""
-        server = self.serve("0", "-ta", "1")
+        server = self.serve(LOOPBACK, "-ta", "1")
         base_line = descriptors(server)
         peer = self.peer(server).associate()
         began = time.monotonic()

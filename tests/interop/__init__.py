@@ -16,7 +16,7 @@ from pynetdicom.dsutils import split_dataset
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.program import make_directory
-from tests.servers import Server, without_addresses
+from tests.servers import LOOPBACK, Server, without_addresses
 
 CT_SMALL = Path(DATA_ROOT, "test_files", "CT_small.dcm")
 CT_SMALL_UID = "1.3.6.1.4.1.5962.1.1.1.1.1.20040119072730.12322"
@@ -102,7 +102,7 @@ class InteropTestCase(SynchronousTestCase):
         self.directory = Path(make_directory(self))
 
     def serve(self, *arguments: str) -> Server:
-        server = Server("0", *arguments, directory=str(self.directory))
+        server = Server(LOOPBACK, *arguments, directory=str(self.directory))
         self.addCleanup(server.kill)
         return server
 

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SkipTest
 from storescp.uids import VERSION
 from tests.interop import CT_SMALL, CT_SMALL_UID, InteropTestCase, data_set_bytes, not_among, shipped_files
 from tests.program import make_directory
-from tests.servers import Server
+from tests.servers import LOOPBACK, Server
 
 NO_UIDS = "its data set has no SOP Class and Instance UID"
 CUT_SHORT = "it ends before its last element does"
@@ -241,7 +241,7 @@ class TLSTests(DCMTKTestCase):
             capture_output=True,
         )
         endpoint = f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}"
-        server = Server("-v", "--listen=tcp:0", f"--listen={endpoint}", directory=str(self.directory), listening=2)
+        server = Server("-v", LOOPBACK, f"--listen={endpoint}", directory=str(self.directory), listening=2)
         self.addCleanup(server.kill)
         self.send("storescu", server.ports[1], "+tla", "-ic", CT_SMALL)
         self.assert_log(server, *VERBOSE)

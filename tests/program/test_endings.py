@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from tests.senders import ABORT_BY_USER, Sender, c_store, data_set_of, data_set_with, send
-from tests.servers import INCOMING, SCRIPT, STOP, TWISTD, Server, ServerTestCase, wait_until
+from tests.servers import INCOMING, LOOPBACK, SCRIPT, STOP, TWISTD, Server, ServerTestCase, wait_until
 
 DATA_SET_OF_SOME_TIME = data_set_with("1.2.3", bytes(900_000))  # more than is gathered before it is written
 WAITING = "Waiting for 1 association(s) to finish what is under way"
@@ -44,7 +44,7 @@ class EndingTestCase(ServerTestCase):
         self.received.mkdir()
 
     def receive(self, *arguments: str, command: Sequence[str] = SCRIPT) -> Server:
-        return self.serve("--port=0", "-v", "-od", "received", *arguments, command=command)
+        return self.serve(LOOPBACK, "-v", "-od", "received", *arguments, command=command)
 
     def associate(self, server: Server) -> Sender:
         sender = Sender(server.address)
@@ -72,7 +72,7 @@ def wait_until_stopping(server: Server) -> None:
 class StopTests(EndingTestCase):
     def test_idle(self) -> None:
         """A peer that has nothing under way is told by an A-ABORT, and nothing is cut off."""
-        server = self.serve("0")
+        server = self.serve(LOOPBACK)
         sender = self.associate(server)
         ended = server.stop()
         self.assertEqual(0, ended.code)
@@ -83,7 +83,7 @@ class StopTests(EndingTestCase):
 
     def test_connection_without_association(self) -> None:
         """A connection on which nothing was said does not keep it."""
-        server = self.serve("0")
+        server = self.serve(LOOPBACK)
         with socket.create_connection(server.address) as silent:
             host, port = silent.getsockname()
             send(server.address)  # connections are accepted in their order

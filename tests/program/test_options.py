@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any
 
 import attrs
+from argon2 import PasswordHasher
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.testing import MemoryReactorClock
@@ -14,11 +15,13 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from storescp.config import Config
+from storescp.program import options
 from storescp.program.main import run
 from storescp.program.options import UsageError, make_parser, parse
 from storescp.program.tap import Options
 from storescp.uids import VERSION
 from tests.program import make_directory, use_reactor
+from tests.program.test_gate import not_installed
 from tests.strategies import PROPERTY
 
 # Each option without a value: its spellings, and what it sets.
@@ -34,6 +37,7 @@ FLAGS: dict[tuple[str, ...], dict[str, Any]] = {
     ("-xi", "--implicit"): {"prefer": "implicit"},
     ("--accept-all-syntaxes",): {"accept_all_syntaxes": True},
     ("--accept-unknown-sop-classes",): {"accept_unknown_sop_classes": True},
+    ("--insecure-identity",): {"insecure_identity": True},
 }
 # Each option with a value: its spellings, a value as it is typed, and what it sets.
 VALUES: dict[tuple[str, ...], tuple[str, dict[str, Any]]] = {
@@ -57,12 +61,28 @@ VALUES: dict[tuple[str, ...], tuple[str, dict[str, Any]]] = {
     ("--max-transfer-syntaxes",): ("8", {"max_transfer_syntaxes": 8}),
     ("--max-user-items",): ("9", {"max_user_items": 9}),
     ("--max-command-set",): ("4096", {"max_command_set": 4096}),
+    ("--allow-file",): ("etc/a b", {"allow_file": "etc/a b"}),
+    ("--users",): ("users", {"users": "users"}),
+    ("--jwt-key",): ("jwt.pem", {"jwt_key": "jwt.pem"}),
+    ("--audit-log",): ("audit.json", {"audit_log": "audit.json"}),
+    ("--tls-cert",): ("cert.pem", {"tls_cert": "cert.pem"}),
+    ("--tls-profile",): ("bcp195-modified", {"tls_profile": "bcp195-modified"}),
 }
+# Each option that is of no use without another one: what it sets, and that other one.
+DEPENDENT = {
+    "--tls-key": ("tls_key", "--tls-cert", "tls_cert"),
+    "--tls-ca": ("tls_ca", "--tls-cert", "tls_cert"),
+    "--jwt-audience": ("jwt_audience", "--jwt-key", "jwt_key"),
+    "--jwt-issuer": ("jwt_issuer", "--jwt-key", "jwt_key"),
+}
+# Each option that may be given more than once, and what it sets.
+REPEATED = {"--listen": "listen", "--allow": "allow", "--auth": "auth"}
 SPELLINGS = [
     *(([flag], settings) for flags, settings in FLAGS.items() for flag in flags),
     *(([flag, value], settings) for flags, (value, settings) in VALUES.items() for flag in flags),
 ]
-EVERY_FLAG = [flag for flags in (*FLAGS, *VALUES, ("--port", "--listen", "--help", "--version")) for flag in flags]
+OTHERS = ("--port", "--help", "--version", "--hash-passcode")
+EVERY_FLAG = [flag for flags in (*FLAGS, *VALUES, DEPENDENT, REPEATED, OTHERS) for flag in flags]
 
 NO_PORT = "give one port to listen on, as in '{}', or --listen, not both"
 SECONDS = "must be more than 0 and at most 31536000 seconds, not "
@@ -96,6 +116,12 @@ REFUSED = {
     ("--max-transfer-syntaxes", "0"): "argument --max-transfer-syntaxes: must be from 1 to 65535, not 0",
     ("--max-user-items", "-5"): "argument --max-user-items: must be from 1 to 65535, not -5",
     ("--max-command-set", "16777217"): "argument --max-command-set: must be from 4096 to 16777216, not 16777217",
+    ("--tls-profile", "bcp196"): "argument --tls-profile: must be one of bcp195, bcp195-modified, not bcp196",
+    ("--tls-key", "key.pem"): "argument --tls-key: is of no use without --tls-cert",
+    ("--tls-ca", "ca.pem"): "argument --tls-ca: is of no use without --tls-cert",
+    ("--jwt-audience", "pacs"): "argument --jwt-audience: is of no use without --jwt-key",
+    ("--jwt-issuer", "idp"): "argument --jwt-issuer: is of no use without --jwt-key",
+    ("--allow",): "argument --allow: expected one argument",
     ("-pdu", "100"): "argument -pdu/--max-pdu: must be from 4096 to 131072, not 100",
     ("-pdu", "4095"): "argument -pdu/--max-pdu: must be from 4096 to 131072, not 4095",
     ("--max-pdu", "131073"): "argument -pdu/--max-pdu: must be from 4096 to 131072, not 131073",
@@ -173,6 +199,19 @@ class SpellingTests(SynchronousTestCase):
             both(self, *line),
         )
 
+    def test_repeated(self) -> None:
+        """What may be given more than once is kept in its order, and one option's values apart from another's."""
+        line = ("--allow", "B@10.1.2.0/24", "--auth", "file:a", "--allow=A", "1", "--auth", "anonymous", "--allow", "B")
+        expected = {"port": 1, "allow": ("B@10.1.2.0/24", "A", "B"), "auth": ("file:a", "anonymous")}
+        self.assertEqual(expected, both(self, *line))
+
+    def test_dependent(self) -> None:
+        """What is of no use alone is taken with what it needs, whichever comes first."""
+        for flag, (field, other, needed) in DEPENDENT.items():
+            expected = {"port": 1, field: "one", needed: "two"}
+            self.assertEqual(expected, both(self, flag, "one", other, "two", "1"))
+            self.assertEqual(expected, both(self, "1", f"{other}=two", f"{flag}=one"))
+
     def test_flags_in_one_word(self) -> None:
         """Flags of one letter may share a dash; the rightmost still wins."""
         self.assertEqual({"port": 1, "verbosity": "verbose"}, both(self, "-dv", "1"))
@@ -241,7 +280,7 @@ class RefusalTests(SynchronousTestCase):
             self.assertNotIn("\n", str(self.assertRaises(UsageError, script, "11112", *words)))
 
 
-class ExitCodeTests(SynchronousTestCase):
+class ExitCodeTestCase(SynchronousTestCase):
     """The command within this process, where it comes to nothing before a reactor runs."""
 
     def run_line(self, *line: str) -> tuple[int, str, str]:
@@ -260,6 +299,8 @@ class ExitCodeTests(SynchronousTestCase):
     def assert_error(self, code: int, message: str, *line: str) -> None:
         self.assertEqual((code, "", f"storescp: error: {message}\n"), self.run_line(*line))
 
+
+class ExitCodeTests(ExitCodeTestCase):
     def test_usage(self) -> None:
         """A line that cannot be understood is answered in one line and exit code 2."""
         for words, message in REFUSED.items():
@@ -271,9 +312,31 @@ class ExitCodeTests(SynchronousTestCase):
         errors = {
             "carrier-pigeon:1": "Unknown endpoint type: 'carrier-pigeon'",
             "tcp:dicom": "invalid literal for int() with base 10: 'dicom'",
+            "tls:tcp:2762": "it needs --tls-cert",
         }
         for endpoint, message in errors.items():
             self.assert_error(2, f"argument --listen: {endpoint}: {message}", "--listen", endpoint)
+
+    def test_allow(self) -> None:
+        """So is somebody allowed who cannot be, and a plugin that is not there."""
+        self.assert_error(
+            2,
+            "argument --allow: CT1@10.1.2.3/24: 10.1.2.3/24 is an address in the network 10.1.2.0/24",
+            *("0", "--ignore", "--allow", "CT1@10.1.2.3/24"),
+        )
+        self.assert_error(
+            2,
+            "argument --auth: nobody: there is no such plugin (twistd ftp --help-auth)",
+            *("0", "--ignore", "--auth", "nobody"),
+        )
+
+    def test_tls_nowhere(self) -> None:
+        """So is a certificate for endpoints that all do without TLS."""
+        self.assert_error(
+            2,
+            "argument --listen: with --tls-cert one of them must begin with tls:, such as tls:tcp:2762",
+            *("--listen", "tcp:104", "--listen", "tcp6:104", "--ignore", "--tls-cert", "cert.pem"),
+        )
 
     def test_output_directory(self) -> None:
         """A directory that is not there, or is none, is answered in one line and exit code 1."""
@@ -336,3 +399,89 @@ class ExitCodeTests(SynchronousTestCase):
         """What twistd prints about the options is the same text but for the name."""
         _, text, _ = self.run_line("--help")
         self.assertEqual(text.replace("usage: storescp", "usage: twistd [options] storescp"), str(Options()))
+
+
+class HashPasscodeTests(ExitCodeTestCase):
+    """``--hash-passcode``: a line of a file of users."""
+
+    BAD_NAME = "a user's name has no colon, no control character, no space around it and no # before it"
+
+    def type(self, text: str) -> None:
+        self.patch(sys, "stdin", io.StringIO(text))
+
+    def assert_line(self, passcode: str, line: str) -> None:
+        """It is that of the user Anna with this passcode."""
+        name, _, hashed = line.partition(":")
+        self.assertEqual(("Anna B", "$argon2id$"), (name, hashed[:10]))
+        self.assertEqual("\n", hashed[-1])
+        self.assertTrue(PasswordHasher().verify(hashed[:-1], passcode))
+
+    def test_line(self) -> None:
+        """It prints the name and the hash of what comes in a line of standard input, and needs no port."""
+        for line in (("--hash-passcode", "Anna B"), ("--hash-passcode=Anna B", "11112", "-v")):
+            self.type(" s:cret \nmore\n")
+            code, text, errors = self.run_line(*line)
+            self.assertEqual((0, ""), (code, errors))
+            self.assert_line(" s:cret ", text)
+
+    def test_salt(self) -> None:
+        """The same passcode never has the same hash."""
+        texts = set()
+        for _ in range(2):
+            self.type("secret\n")
+            texts.add(self.run_line("--hash-passcode", "Anna B")[1])
+        self.assertEqual(2, len(texts))
+
+    def test_terminal(self) -> None:
+        """On a terminal it asks twice, and what is typed is not shown."""
+        asked: list[str] = []
+
+        def getpass(prompt: str) -> str:
+            asked.append(prompt)
+            return "secret"
+
+        self.type("something else\n")
+        self.patch(sys.stdin, "isatty", lambda: True)
+        self.patch(options, "getpass", getpass)
+        _, text, _ = self.run_line("--hash-passcode", "Anna B")
+        self.assertEqual(["Passcode of Anna B: ", "The same again: "], asked)
+        self.assert_line("secret", text)
+
+    def test_mistyped(self) -> None:
+        """What is not typed the same again is refused."""
+        typed = iter(["secret", "secrte"])
+        self.type("")
+        self.patch(sys.stdin, "isatty", lambda: True)
+        self.patch(options, "getpass", lambda _prompt: next(typed))
+        self.assert_error(2, "the passcodes differ", "--hash-passcode", "Anna B")
+
+    def test_empty(self) -> None:
+        """So is a passcode that is none, or does not come."""
+        for text in ("\n", ""):
+            self.type(text)
+            self.assert_error(2, "a passcode must not be empty", "--hash-passcode", "Anna B")
+
+    def test_twistd(self) -> None:
+        """twistd's command line answers it, too."""
+        self.type("secret\n")
+        self.patch(sys, "stdout", stdout := io.StringIO())
+        end = self.assertRaises(SystemExit, twistd, "--hash-passcode", "Anna B")
+        self.assertEqual(0, end.code)
+        self.assert_line("secret", stdout.getvalue())
+
+    def test_bad_names(self) -> None:
+        """A name that cannot stand in such a line is refused."""
+        for name in ("", "a:b", " a", "a ", "#a", "a\nb", "a\tb", "\x7f"):
+            self.type("secret\n")
+            self.assert_error(2, self.BAD_NAME, f"--hash-passcode={name}")
+
+    def test_no_name(self) -> None:
+        """So is none."""
+        self.assert_error(2, "argument --hash-passcode: expected one argument", "--hash-passcode")
+
+    def test_not_installed(self) -> None:
+        """Where its library is not there it says how to get it."""
+        with not_installed("argon2", "storescp.server.users"):
+            self.assert_error(
+                2, "import of argon2 halted; None in sys.modules; pip install 'storescp[users]'", "--hash-passcode=Anna"
+            )

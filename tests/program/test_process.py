@@ -1,6 +1,8 @@
 """What the programs allow their process."""
 
 import resource
+import signal
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
@@ -8,7 +10,7 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from storescp.config import Config
-from storescp.program.process import allow_descriptors
+from storescp.program.process import allow_descriptors, reload_on_hangup
 
 INFINITE = resource.RLIM_INFINITY
 
@@ -65,3 +67,56 @@ class DescriptorsTests(SynchronousTestCase):
         """Nobody gets more than he has asked for."""
         self.allow(40, 40, max_associations=2, max_unassociated=30)
         self.assertEqual(Config(max_associations=2, max_unassociated=2), self.config)
+
+
+class Reactor:
+    """Keeps what is to be called when it runs, and what threads and signals ask it to call."""
+
+    def __init__(self) -> None:
+        self.when_running: list[Callable[[], object]] = []
+        self.called: list[Callable[[], object]] = []
+
+    def callWhenRunning(self, function: Callable[..., object], *arguments: Any) -> None:
+        self.when_running.append(lambda: function(*arguments))
+
+    def callFromThread(self, function: Callable[[], object]) -> None:
+        self.called.append(function)
+
+
+class HangupTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.before = signal.signal(signal.SIGHUP, lambda _number, _frame: self.fail("nobody handles it"))
+        self.addCleanup(signal.signal, signal.SIGHUP, self.before)
+        self.reactor = Reactor()
+        self.reloads = 0
+        reload_on_hangup(self.reactor, self.reload)
+
+    def reload(self) -> None:
+        self.reloads += 1
+
+    def test_each(self) -> None:
+        """Each SIGHUP lets the reactor reload, in its own time: not in the middle of what it is doing."""
+        (handle,) = self.reactor.when_running
+        handle()
+        for _ in range(3):
+            signal.raise_signal(signal.SIGHUP)
+        self.assertEqual((3, 0), (len(self.reactor.called), self.reloads))
+        for each in self.reactor.called:
+            each()
+        self.assertEqual(3, self.reloads)
+
+    def test_before_it_runs(self) -> None:
+        """Until the reactor runs the signal means what it meant before."""
+        handler = signal.getsignal(signal.SIGHUP)
+        (handle,) = self.reactor.when_running
+        self.assertIs(handler, signal.getsignal(signal.SIGHUP))
+        handle()
+        self.assertIsNot(handler, signal.getsignal(signal.SIGHUP))
+
+    def test_other_signals(self) -> None:
+        """No other signal is touched."""
+        others = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+        handlers = [signal.getsignal(number) for number in others]
+        (handle,) = self.reactor.when_running
+        handle()
+        self.assertEqual(handlers, [signal.getsignal(number) for number in others])

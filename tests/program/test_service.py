@@ -8,16 +8,20 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import trustme
 from twisted.application.service import IService, MultiService, Service
-from twisted.internet.address import IPv4Address
+from twisted.cred.checkers import AllowAnonymousAccess, InMemoryUsernamePasswordDatabaseDontUse
+from twisted.cred.portal import Portal
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import CannotListenError, ReactorNotRunning
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, ISSLTransport, IStreamServerEndpoint
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import LogBeginner, LogPublisher
+from twisted.logger import LogBeginner, LogPublisher, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -27,10 +31,12 @@ from storescp.dimse.commands import CStoreRQ, CStoreRSP
 from storescp.errors import CannotStart
 from storescp.program import main
 from storescp.program.process import take_over
-from storescp.program.service import StorageSCPService, service_for
+from storescp.program.service import Listening, StorageSCPService, service_for
 from storescp.server.factory import StorageSCPFactory
+from storescp.server.identity import Realm
 from storescp.testing import SCU
 from tests.program import make_directory, use_reactor
+from tests.program.test_gate import PUBLIC_KEY
 from tests.recorders import RecordingObserver, RecordingStorage
 
 # A C-STORE request, sent alone.
@@ -55,8 +61,9 @@ class Socket:
 class Port:
     """A port in memory that starts and stops its factory as a real one does."""
 
-    def __init__(self, reactor: "Reactor", number: int, factory: StorageSCPFactory) -> None:
+    def __init__(self, reactor: "Reactor", number: int, factory: StorageSCPFactory, interface: str = "") -> None:
         self._reactor = reactor
+        self._interface = interface or "0.0.0.0"
         self.number = number
         self.factory = factory
         self.socket = Socket()
@@ -72,8 +79,9 @@ class Port:
         self.factory.doStop()
         return succeed(None)
 
-    def getHost(self) -> IPv4Address:
-        return IPv4Address("TCP", "0.0.0.0", self.number)
+    def getHost(self) -> IPv4Address | IPv6Address:
+        address = IPv6Address if ":" in self._interface else IPv4Address
+        return address("TCP", self._interface, self.number)
 
 
 class Reactor(MemoryReactorClock):
@@ -85,7 +93,7 @@ class Reactor(MemoryReactorClock):
         self.taken = {104}  # somebody else listens there
 
     def listenTCP(self, port: int, factory: Any, backlog: int = 50, interface: str = "") -> Port:
-        listening = Port(self, port, factory)
+        listening = Port(self, port, factory, interface)
         listening.startListening()
         return listening
 
@@ -184,13 +192,319 @@ class StartTests(ServiceTestCase):
         service_for(config, storage=self.storage, observers=[observer], reactor=self.reactor).startService()
         self.associate().release()
         self.assertEqual(
-            ["association_requested", "association_accepted", "association_released"],
+            ["association_requested", "association_accepted", "association_released", "association_ended"],
             observer.names,
         )
 
     def test_reactor_of_the_process(self) -> None:
         """Without a reactor it takes that of the process, and does not touch it before the start."""
         self.assertEqual([], service_for(Config(port=0, ignore=True)).addresses)
+
+
+class GuardTests(ServiceTestCase):
+    """The one line that says that everybody may store."""
+
+    WARNING = (
+        "warn",
+        "Whoever reaches this server may store: nothing is asked of a peer (--allow, --tls-ca, --users)",
+    )
+
+    def logged(self, *endpoints: str, **options: Any) -> list[tuple[str, str]]:
+        """What is logged when it starts to listen there."""
+        return self.logged_by(self.make(*endpoints, **options))
+
+    def logged_by(self, service: StorageSCPService) -> list[tuple[str, str]]:
+        with capturedLogs() as events:
+            service.privilegedStartService()
+            service.startService()
+            self.successResultOf(service.stopService())
+        ours = [event for event in events if event["log_namespace"].startswith("storescp")]
+        return [(event["log_level"].name, formatEvent(event)) for event in ours]
+
+    def test_everybody(self) -> None:
+        """It is logged once, on whatever and how many endpoints others can reach it."""
+        for endpoints in (
+            ["tcp:11112"],
+            ["tcp:11112", "tcp:11113", "tcp6:11114"],
+            ["tcp:11112:interface=10.1.2.3"],
+            ["tcp6:11112"],
+            [r"tcp:11112:interface=2001\:db8\:\:1"],
+            ["tcp:11112:interface=127.0.0.1", "tcp:11113"],
+            ["haproxy:tcp:11112"],
+        ):
+            self.assertEqual([self.WARNING], self.logged(*endpoints), endpoints)
+
+    def test_this_machine(self) -> None:
+        """It is not where none but this machine can reach it."""
+        for endpoint in (
+            "tcp:11112:interface=127.0.0.1",
+            "tcp:11112:interface=127.1.2.3",
+            r"tcp:11112:interface=\:\:1",
+            r"tcp6:11112:interface=\:\:1",
+            "unix:socket",
+            "haproxy:tcp:11112:interface=127.0.0.1",
+        ):
+            self.assertEqual([], self.logged(endpoint), endpoint)
+
+    def test_gates(self) -> None:
+        """Nor is it where anything is asked of who comes."""
+        directory = Path(make_directory(self))
+        contents = {"allow": b"CT1\n", "users": b"anna:no-passcode\n", "key.pem": PUBLIC_KEY.encode()}
+        for name, content in contents.items():
+            (directory / name).write_bytes(content)
+        gates: dict[str, Any] = {
+            "require_called_aet": True,
+            "allow": ["CT1"],
+            "allow_file": str(directory / "allow"),
+            "users": str(directory / "users"),
+            "auth": ["memory:anna:secret"],
+            "jwt_key": str(directory / "key.pem"),
+        }
+        for field, value in gates.items():
+            self.assertEqual([], self.logged(port=11112, **{field: value}), field)
+
+    def test_certificates(self) -> None:
+        """Where TLS asks for a certificate it is not, but where it does not, or an endpoint does without TLS."""
+        path = Path(make_directory(self)) / "cert.pem"
+        path.write_bytes(trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.bytes())
+        certificate = {"tls_cert": str(path)}
+        asking = {**certificate, "tls_ca": str(path)}
+        for endpoints, options, logged in (
+            (["tls:tcp:2762"], certificate, [self.WARNING]),
+            (["tls:tcp:2762"], asking, []),
+            (["tls:haproxy:tcp:2762"], asking, []),
+            (["tls:tcp:2762", "tcp:11112"], asking, [self.WARNING]),
+            (["tls:tcp:2762", "haproxy:tcp:11112"], asking, [self.WARNING]),
+            (["tls:tcp:2762", "tcp:11112:interface=127.0.0.1"], asking, []),
+            (["tls:tcp:2762:interface=127.0.0.1"], certificate, []),
+        ):
+            self.assertEqual(logged, self.logged(*endpoints, **options), endpoints)
+        self.assertEqual([], self.logged(port=2762, **asking))
+        self.assertEqual([self.WARNING], self.logged(port=2762, **certificate))
+
+    def test_portal(self) -> None:
+        """Nor is it where the embedder's portal knows who may; but where it takes who says nothing."""
+        passcodes = InMemoryUsernamePasswordDatabaseDontUse()
+        for checkers, logged in (
+            ([passcodes], []),
+            ([AllowAnonymousAccess()], [self.WARNING]),
+            ([passcodes, AllowAnonymousAccess()], [self.WARNING]),
+        ):
+            portal = Portal(Realm(), checkers)
+            service = service_for(Config(port=11112), storage=self.storage, portal=portal, reactor=self.reactor)
+            self.assertEqual(logged, self.logged_by(service))
+
+    def test_anonymous(self) -> None:
+        """The same of --auth=anonymous: beside other users it asks for nothing, beside a list it is not alone."""
+        for options, logged in (
+            ({"auth": ["anonymous"]}, [self.WARNING]),
+            ({"auth": ["memory:anna:secret", "anonymous"]}, [self.WARNING]),
+            ({"auth": ["anonymous"], "allow": ["CT1"]}, []),
+        ):
+            self.assertEqual(logged, self.logged(port=11112, **options), options)
+
+    def test_later(self) -> None:
+        """An endpoint that takes its time to listen is told of when it does, once."""
+
+        @implementer(IStreamServerEndpoint)
+        class Later:
+            def __init__(self) -> None:
+                self.listening: Deferred[Any] = Deferred()
+
+            def listen(self, protocolFactory: Any) -> "Deferred[Any]":
+                return self.listening
+
+        endpoints = [Later(), Later(), Later()]
+        factory = StorageSCPFactory(Config(), self.storage, self.reactor)
+        guarded = (True, False, False)
+        service = StorageSCPService(factory, [Listening("x", *each) for each in zip(endpoints, guarded, strict=True)])
+        told = []
+        with capturedLogs() as events:
+            service.startService()
+            for number, endpoint in enumerate(endpoints):
+                told.append(len(events))
+                endpoint.listening.callback(Port(self.reactor, number, factory))
+            told.append(len(events))
+        self.assertEqual([0, 0, 1, 1], told)
+        self.assertEqual(self.WARNING[1], formatEvent(events[0]))
+        self.assertEqual([0, 1, 2], [address.port for address in service.addresses])
+
+    def test_no_gate(self) -> None:
+        """It is where what is given asks nothing."""
+        options: dict[str, Any] = {
+            "ae_title": "X",
+            "insecure_identity": True,
+            "tls_profile": "bcp195-modified",
+            "audit_log": os.path.join(make_directory(self), "audit"),
+        }
+        for field, value in options.items():
+            self.assertEqual([self.WARNING], self.logged(port=11112, **{field: value}), field)
+
+
+class TLSTests(ServiceTestCase):
+    """Which endpoints TLS is spoken on."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        path = Path(make_directory(self)) / "cert.pem"
+        path.write_bytes(trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.bytes())
+        self.certificate = str(path)
+
+    def over_tls(self, *endpoints: str, **options: Any) -> list[tuple[int, bool]]:
+        """The ports it listens on, and whether a connection to each begins with TLS."""
+        self.make(*endpoints, **options).startService()
+        peer = IPv4Address("TCP", "10.1.2.3", 104)
+        return [
+            (port.number, ISSLTransport.providedBy(port.factory.buildProtocol(peer))) for port in self.reactor.listening
+        ]
+
+    def test_port(self) -> None:
+        """With a certificate the port speaks TLS, and of the endpoints those that say so."""
+        self.assertEqual([(11112, False)], self.over_tls(port=11112))
+        self.setUp()
+        self.assertEqual([(2762, True)], self.over_tls(port=2762, tls_cert=self.certificate))
+        self.setUp()
+        self.assertEqual(
+            [(2762, True), (11113, False), (11114, True)],
+            self.over_tls("tcp:11113", "tls:tcp:11114", port=2762, tls_cert=self.certificate),
+        )
+
+    def test_endpoints(self) -> None:
+        """One endpoint that speaks it is enough."""
+        self.assertEqual(
+            [(11113, False), (2762, True)], self.over_tls("tcp:11113", "tls:tcp:2762", tls_cert=self.certificate)
+        )
+
+    def refused(self, *endpoints: str, **options: Any) -> str:
+        """What is wrong with these endpoints."""
+        error = self.assertRaises(ConfigError, self.make, *endpoints, **options)
+        self.assertEqual("listen", error.field)
+        return str(error)
+
+    def test_no_certificate(self) -> None:
+        """An endpoint that should speak TLS is refused without a certificate."""
+        for endpoint in ("tls:tcp:2762", "tls:haproxy:tcp:2762"):
+            self.assertEqual(f"listen: {endpoint}: it needs --tls-cert", self.refused(endpoint))
+        self.assertEqual("listen: tls:tcp:2762: it needs --tls-cert", self.refused("tls:tcp:2762", port=11112))
+
+    def test_header_in_tls(self) -> None:
+        """A PROXY header within TLS is refused: the certificate would be that of the proxy. So is either one twice."""
+        for endpoint in (
+            "haproxy:tls:tcp:2762",
+            "tls:haproxy:tls:tcp:2762",
+            "tls:tls:tcp:2762",
+            "haproxy:haproxy:tcp:2762",
+            "tls:haproxy:haproxy:tcp:2762",
+        ):
+            why = f"listen: {endpoint}: it is tls:haproxy:ENDPOINT, in this order and each once"
+            self.assertEqual(why, self.refused(endpoint, "tls:tcp:2763", tls_cert=self.certificate))
+        self.assertEqual(
+            "listen: haproxy:haproxy:tcp:1: it is tls:haproxy:ENDPOINT, in this order and each once",
+            self.refused("haproxy:haproxy:tcp:1"),
+        )
+
+    def test_no_endpoint(self) -> None:
+        """A certificate for endpoints that all do without TLS is refused: somebody believes that they do not."""
+        message = "listen: with --tls-cert one of them must begin with tls:, such as tls:tcp:2762"
+        for endpoints in (["tcp:11112"], ["tcp:11112", "tcp6:11113"], ["haproxy:tcp:11112"], ["unix:tls:"]):
+            self.assertEqual(message, self.refused(*endpoints, tls_cert=self.certificate))
+
+    def test_inner_endpoint(self) -> None:
+        """What is wrong with the endpoint behind tls: is told with the whole of it."""
+        for endpoint in ("tls:carrier-pigeon:1", "tls:haproxy:carrier-pigeon:1"):
+            self.assertEqual(
+                f"listen: {endpoint}: Unknown endpoint type: 'carrier-pigeon'",
+                self.refused(endpoint, tls_cert=self.certificate),
+            )
+
+
+class Read:
+    """Something read from a file; it counts how often, and fails where it has an `error`."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.times = 0
+
+    def reload(self) -> None:
+        self.times += 1
+        if self.error:
+            raise self.error
+
+
+class ReloadTests(ServiceTestCase):
+    def reload(self, *read: Read) -> list[tuple[str, str]]:
+        """What is logged when these are read again."""
+        factory = StorageSCPFactory(Config(), self.storage, self.reactor)
+        service = StorageSCPService(factory, [], read)
+        self.assertTrue(service.reloads)
+        with capturedLogs() as events:
+            service.reload()
+        return [(event["log_level"].name, formatEvent(event)) for event in events]
+
+    def test_all(self) -> None:
+        """Everything is read again, each time it is asked for."""
+        read = [Read(), Read(), Read()]
+        for times in (1, 2):
+            self.assertEqual([("info", "All files were read again")], self.reload(*read))
+            self.assertEqual([times] * 3, [each.times for each in read])
+
+    def test_failure(self) -> None:
+        """What cannot be read is one line each; what comes after it is read all the same."""
+        read = [Read(), Read(CannotStart("allow, line 3: no")), Read(), Read(CannotStart("{x}: no")), Read()]
+        self.assertEqual(
+            [
+                ("error", "allow, line 3: no: what was read before stays"),
+                ("error", "{x}: no: what was read before stays"),
+            ],
+            self.reload(*read),
+        )
+        self.assertEqual([1] * 5, [each.times for each in read])
+
+    def test_mistake(self) -> None:
+        """One of somebody else's may fail in any way: that is logged, and what comes after it is read all the same."""
+        for error in (ZeroDivisionError("a"), KeyError("b"), OSError(5, "c"), LookupError()):
+            read = [Read(), Read(error), Read(CannotStart("allow: no")), Read()]
+            logged = self.reload(*read)
+            self.assertEqual(["critical", "error"], [level for level, _ in logged])
+            self.assertTrue(logged[0][1].endswith("has failed to read again"), logged[0][1])
+            self.assertEqual(("error", "allow: no: what was read before stays"), logged[1])
+            self.assertEqual([1] * 4, [each.times for each in read])
+            self.assertEqual([error], [failure.value for failure in self.flushLoggedErrors()])
+
+    def test_what(self) -> None:
+        """What an option read from a file is read again; without one there is nothing to read."""
+        directory = Path(make_directory(self))
+        contents = {"allow": b"CT1\n", "users": b"anna:no-passcode\n", "key.pem": PUBLIC_KEY.encode(), "audit": b""}
+        contents["cert.pem"] = trustme.CA().issue_cert("localhost").private_key_and_cert_chain_pem.bytes()
+        for name, content in contents.items():
+            (directory / name).write_bytes(content)
+        options = {
+            "allow_file": "allow",
+            "tls_cert": "cert.pem",
+            "users": "users",
+            "jwt_key": "key.pem",
+            "audit_log": "audit",
+        }
+        for field, name in options.items():
+            path = directory / name
+            service = self.make(port=11112, **{field: str(path)})
+            self.assertEqual((True, []), (service.reloads, self.reloaded(service)), field)
+            path.unlink()
+            expected = (
+                [] if field == "audit_log" else [f"{path}: No such file or directory: what was read before stays"]
+            )
+            self.assertEqual(expected, self.reloaded(service), field)
+
+    def reloaded(self, service: StorageSCPService) -> list[str]:
+        """The errors of reading again what this one has read."""
+        with capturedLogs() as events:
+            service.reload()
+        return [formatEvent(event) for event in events if event["log_level"].name == "error"]
+
+    def test_nothing(self) -> None:
+        """What the command line alone says cannot be read again."""
+        for options in ({}, {"allow": ["CT1"]}, {"auth": ["anonymous"]}, {"require_called_aet": True}):
+            self.assertFalse(self.make(port=11112, **options).reloads, options)
 
 
 class StorageTests(ServiceTestCase):
@@ -484,7 +798,11 @@ class RunTests(ProgramTestCase):
 
     def test_announcement(self) -> None:
         """A port that the system chose is announced; one that the user chose is not."""
-        announced = {"0": 0, "11112": None, "--listen=tcp:0": 0, "--listen=tcp6:0": 0, "--listen=tcp:11112": None}
+        announced = {
+            **{"0": 0, "11112": None, "--listen=tcp:0": 0, "--listen=tcp6:0": 0, "--listen=tcp:11112": None},
+            **{"--listen=haproxy:tcp:0": 0, "--listen=haproxy:tcp:11112": None},
+            **{"--listen=tcp:0:interface=127.0.0.1": 0},
+        }
         for word, port in announced.items():
             stdout = io.StringIO()
             self.run_on(ProgramReactor(), word, stdout=stdout)

@@ -104,7 +104,7 @@ class Peer:
 
     def __init__(self, factory: StorageSCPFactory, address: IAddress | None = None) -> None:
         self.transport = StringTransport(peerAddress=address)
-        self.protocol = factory.buildProtocol(None)
+        self.protocol = factory.buildProtocol(self.transport.getPeer())
         self.protocol.makeConnection(self.transport)
         self._connected = True
 

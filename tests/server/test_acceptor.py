@@ -354,7 +354,8 @@ class RefusedTests(ServerTestCase):
         peer.write(STORE_COMMAND + p_data(pdv(3, LAST_DATA, DATA_SET), pdv(3, LAST_COMMAND, STORE_RQ)))
         peer.disconnect()
         self.assertEqual(1, len(self.flushLoggedErrors()))
-        self.assertEqual(("association_aborted", 1), (self.observer.names[-1], len(self.storage.sinks)))
+        self.assertEqual(["association_aborted", "association_ended"], self.observer.names[-2:])
+        self.assertEqual(1, len(self.storage.sinks))
 
 
 class ContextTests(ServerTestCase):
@@ -462,7 +463,10 @@ class WindowTests(ServerTestCase):
         peer.disconnect()
         self.finished[0].callback(None)
         self.assertEqual(
-            ["message_received", "instance_opened", "association_aborted", "instance_stored"],
+            [
+                *("message_received", "instance_opened", "association_aborted", "instance_stored"),
+                "association_ended",
+            ],
             self.observer.names,
         )
 
@@ -625,7 +629,7 @@ class StallTests(ServerTestCase):
         peer.disconnect()
         self.clock.advance(59)
         self.sink.finished.callback(None)
-        self.assertEqual(("instance_stored", []), (self.observer.names[-1], self.cancelled))
+        self.assertEqual((["instance_stored", "association_ended"], []), (self.observer.names[-2:], self.cancelled))
 
     def test_peer_gone_for_ever(self) -> None:
         """But no more: a storage that hangs is found out although nobody waits for its answer."""
@@ -634,7 +638,9 @@ class StallTests(ServerTestCase):
         peer.disconnect()
         self.observer.events.clear()
         self.clock.advance(60)
-        self.assertEqual((["instance_dropped"], ["finished"]), (self.observer.names, self.cancelled))
+        self.assertEqual(
+            (["instance_dropped", "association_ended"], ["finished"]), (self.observer.names, self.cancelled)
+        )
 
 
 class CongestionTests(ServerTestCase):
@@ -683,7 +689,9 @@ class SCUTests(ServerTestCase):
         """It aborts like a peer that has had enough."""
         scu = self.scu()
         scu.abort()
-        self.assertEqual([("association_aborted", AAbort(0, 0), "by the peer")], self.observer.events)
+        self.assertEqual(
+            [("association_aborted", AAbort(0, 0), "by the peer"), ("association_ended",)], self.observer.events
+        )
 
     def test_disconnect(self) -> None:
         """It can lose the connection, and notices it."""
@@ -691,7 +699,7 @@ class SCUTests(ServerTestCase):
         scu.disconnect()
         scu.disconnect()
         self.assertEqual(PAbort(0), scu.ended)
-        self.assertEqual(["association_aborted"], self.observer.names)
+        self.assertEqual(["association_aborted", "association_ended"], self.observer.names)
 
     def test_write(self) -> None:
         """It can send what no friendly peer would."""

@@ -51,6 +51,8 @@ LOST = "the connection was lost"
 STALLED = "the storage has not answered for 60 s (--storage-timeout)"
 ARTIM = "no A-ASSOCIATE-RQ within 30 s (-ta)"
 
+ENDED: Event = ("association_ended",)  # told of one that was accepted, when its connection is gone
+
 
 class Came(NamedTuple):
     """What comes from a peer, and what is said of it where it cannot be there: Reason/Diag. and our words."""
@@ -144,6 +146,7 @@ BEFORE = {
     "ABORT": ASSOCIATE_RQ + RELEASE_RP,
     "ABORT2": RELEASE_RP,
 }
+ACCEPTED = ("Sta1", "Sta6", "amid", "RP", "ABORT")  # where there is an association, or was one
 
 
 def aborts(heard: bytes) -> int:
@@ -201,13 +204,14 @@ class CellTestCase(ServerTestCase):
         unrequested = [("connection_refused", PEER, cause)] if column == "Sta2" else []
         dropped = "the peer released the association" if action == "AR-2" else cause
         drop: list[Event] = [("instance_dropped", "1.2.3", dropped)] if column == "amid" else []
+        ended = [ENDED] if event == "connection lost" and column in ACCEPTED else []
         by_peer: Event = ("association_aborted", PAbort(6) if event.endswith("2") else AAbort(0, 0), "by the peer")
         outcomes: dict[str, tuple[bytes, str, list[Event]]] = {
-            ".": (b"", "open", []),
+            ".": (b"", "open", ended),
             "AA-1": (ABORT, "open", unrequested),
             "AA-2": (b"", "closing", unrequested),
             "AA-3": (b"", "closing", [*drop, by_peer]),
-            "AA-4": (b"", "open", [*drop, ("association_aborted", PAbort(0), LOST)]),
+            "AA-4": (b"", "open", [*drop, ("association_aborted", PAbort(0), LOST), *ended]),
             "AA-5": (b"", "open", []),
             "AA-6": (b"", "open", []),
             "AA-7": (abort(2, reason), "open", []),
@@ -215,7 +219,7 @@ class CellTestCase(ServerTestCase):
             "AA-8": (abort(2, reason), "open", [*drop, ("association_aborted", PAbort(reason), cause)]),
             "AE-6": (ASSOCIATE_AC, "open", [("association_requested",), ("association_accepted",)]),
             "AR-2": (RELEASE_RP, "open", [*drop, ("association_released",)]),
-            "AR-5": (b"", "open", []),
+            "AR-5": (b"", "open", ended),
             "DT-2": (ECHOED, "open", [("message_received",), ("message_sent",)]),
             "DT-2!": (ABORT, "open", [*drop, ("association_aborted", AAbort(0, 0), cause)]),  # by its user: AA-1
         }
@@ -266,7 +270,8 @@ class TableTests(CellTestCase):
             after_event += self.check_ended(peer, aborts(before_event + after_event))
         self.assertLessEqual(aborts(before_event + after_event), 1, cell)
         peer.disconnect()
-        self.told()
+        accepted = column in ACCEPTED or action == "AE-6"
+        self.assertEqual([ENDED] * accepted, [each for each in told + self.told() if each == ENDED], cell)
         self.check_served(peer)
         self.check_clean()
 
@@ -331,7 +336,7 @@ class WaitingTests(CellTestCase):
             peer, finished = self.waiting(event)
             finished.callback(None)
             heard, end, told = self.expected("Sta6", CELLS[event]["Sta6"], event)
-            told = [("instance_stored", "1.2.3"), ("message_sent",), *told]
+            told = [("instance_stored", "1.2.3", 23), ("message_sent",), *told]
             self.assertEqual((STORED + heard, end, told), (peer.heard(), self.end(peer), self.told()), event)
             peer.disconnect()
             self.check_served(peer)
@@ -424,7 +429,7 @@ class IndicationTests(CellTestCase):
         told = [requested, ("association_rejected", AAssociateRJ(1, 1, 7), ""), aborted]
         self.assertEqual(([Sta.Sta3], b"", told, Sta.Sta1), (states, peer.heard(), self.told(), peer.protocol.state))
         states, peer = self.met([ASSOCIATE_RQ], "association_accepted", Peer.disconnect, max_associations=1)
-        told = [requested, ("association_accepted",), aborted]
+        told = [requested, ("association_accepted",), aborted, ENDED]
         self.assertEqual(([Sta.Sta3], b"", told, Sta.Sta1), (states, peer.heard(), self.told(), peer.protocol.state))
         self.check_served(peer)
         self.check_clean()
@@ -448,6 +453,7 @@ class IndicationTests(CellTestCase):
         told = [
             ("instance_dropped", "1.2.3", "the peer released the association"),
             ("association_aborted", PAbort(0), LOST),
+            ENDED,
         ]
         self.assertEqual(([Sta.Sta8], b"", told, Sta.Sta1), (states, peer.heard(), self.told(), peer.protocol.state))
         self.check_clean()
@@ -459,19 +465,20 @@ class BadSessionTests(CellTestCase):
     REQUESTED: ClassVar[list[Event]] = [("association_requested",), ("association_accepted",)]
     ECHOES: ClassVar[list[Event]] = [("message_received",), ("message_sent",)]
     OPENED: ClassVar[list[Event]] = [("message_received",), ("instance_opened", "1.2.3", "recorded")]
-    STORES: ClassVar[list[Event]] = [*OPENED, ("instance_stored", "1.2.3"), ("message_sent",)]
+    STORES: ClassVar[list[Event]] = [*OPENED, ("instance_stored", "1.2.3", 23), ("message_sent",)]
 
     def check(self, session: bytes, heard: bytes, end: str, told: list[Event]) -> None:
         """This is the outcome of the session, wherever it is cut in two, and byte by byte."""
         cuts = [[session[:cut], session[cut:]] for cut in range(len(session))]
         peer = self.peer()
         factory = peer.protocol.factory
+        ended = [ENDED] if ("association_accepted",) in told else []
         for chunks in [*cuts, [session[start : start + 1] for start in range(len(session))]]:
             peer = Peer(factory)
             outcome = b"".join(map(peer.write, chunks)), self.end(peer)
             self.assertEqual((heard, end, told), (*outcome, self.told()), chunks)
             peer.disconnect()
-            self.assertEqual([], self.told())
+            self.assertEqual(ended, self.told())
         self.check_served(peer)
 
     def test_abort(self) -> None:

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from storescp.config import Config
 from storescp.errors import Excess
-from storescp.server.census import Census
+from storescp.server.census import Census, Seat
 from tests.strategies import PROPERTY
 
 
@@ -169,14 +169,14 @@ class SeatTests(SynchronousTestCase):
 
     def check(self, census: Census, **expected: str) -> None:
         """For each host which limit keeps it out, if any."""
-        self.assertEqual(expected, {host: getattr(census.full(host), "limit", "") for host in expected})
+        self.assertEqual(expected, {host: getattr(census.full(Seat(host)), "limit", "") for host in expected})
 
     def test_in_all(self) -> None:
         """As many associations as may be are let in, from whatever host, and no more."""
         census = Census(3, 9, 1)
         for host in "aab":
             self.check(census, a="", b="", c="")
-            census.seat(host)
+            census.take(Seat(host))
         self.check(census, a="max_associations", b="max_associations", c="max_associations")
 
     def test_of_a_host(self) -> None:
@@ -184,42 +184,42 @@ class SeatTests(SynchronousTestCase):
         census = Census(9, 2, 1)
         for host in "aba":
             self.check(census, a="", b="")
-            census.seat(host)
+            census.take(Seat(host))
         self.check(census, a="max_associations_per_peer", b="", c="")
 
     def test_both(self) -> None:
         """Where both limits are reached it is the one of all that is told."""
         census = Census(2, 2, 1)
-        census.seat("a")
-        census.seat("a")
+        census.take(Seat("a"))
+        census.take(Seat("a"))
         self.check(census, a="max_associations")
 
     def test_words(self) -> None:
         """What is told is how many there are."""
         census = Census(2, 1, 1)
-        census.seat("a")
-        self.assertEqual("1 associations with this host are open", census.full("a"))
-        census.seat("b")
-        self.assertEqual("2 associations are open", census.full("a"))
+        census.take(Seat("a"))
+        self.assertEqual("1 associations with this host are open", census.full(Seat("a")))
+        census.take(Seat("b"))
+        self.assertEqual("2 associations are open", census.full(Seat("a")))
 
     def test_given_back(self) -> None:
         """A seat that is given back is another's, one for one."""
         census = Census(2, 2, 1)
-        census.seat("a")
-        census.seat("a")
-        census.unseat("a")
+        census.take(Seat("a"))
+        census.take(Seat("a"))
+        census.give_back(Seat("a"))
         self.check(census, a="", b="")
-        census.seat("b")
+        census.take(Seat("b"))
         self.check(census, a="max_associations", b="max_associations")
 
     def test_given_back_of_a_host(self) -> None:
         """So is one of a host's own."""
         census = Census(9, 2, 1)
-        census.seat("a")
-        census.seat("a")
-        census.unseat("a")
+        census.take(Seat("a"))
+        census.take(Seat("a"))
+        census.give_back(Seat("a"))
         self.check(census, a="")
-        census.seat("a")
+        census.take(Seat("a"))
         self.check(census, a="max_associations_per_peer")
 
     def test_apart(self) -> None:
@@ -228,18 +228,18 @@ class SeatTests(SynchronousTestCase):
         gone: list[str] = []
         census.join(Guest("a1", gone))
         self.check(census, a="")
-        census.seat("a")
+        census.take(Seat("a"))
         self.assertEqual([], gone)
 
     def test_forgotten(self) -> None:
         """A host that has no seat and no connection any more is forgotten: a year has many hosts."""
         census = Census(9, 9, 1)
         host = Host("a")
-        census.full(host)
-        census.seat(host)
-        census.seat(host)
-        census.unseat(host)
-        census.unseat(host)
+        census.full(Seat(host))
+        census.take(Seat(host))
+        census.take(Seat(host))
+        census.give_back(Seat(host))
+        census.give_back(Seat(host))
         guests = [Guest(host, []) for _ in range(2)]
         for guest in guests:
             census.join(guest)
@@ -251,10 +251,10 @@ class SeatTests(SynchronousTestCase):
     def test_configuration(self) -> None:
         """Each limit is the one that the configuration calls so."""
         census = Census.from_config(Config(max_associations=3, max_associations_per_peer=2, max_unassociated=1))
-        census.seat("a")
-        census.seat("a")
+        census.take(Seat("a"))
+        census.take(Seat("a"))
         self.check(census, a="max_associations_per_peer", b="")
-        census.seat("b")
+        census.take(Seat("b"))
         self.check(census, a="max_associations", b="max_associations")
         gone: list[str] = []
         census.join(Guest("a1", gone))

@@ -3,7 +3,8 @@
 
 from typing import Any
 
-from twisted.internet.defer import fail
+from twisted.internet.defer import Deferred, fail
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from storescp.config import Config
@@ -17,7 +18,17 @@ from storescp.uids import EXPLICIT_LE, IMPLICIT_LE, VERIFICATION
 from storescp.ul.machine import PAbort
 from storescp.ul.pdu import AAbort, AAssociateRJ
 from tests.recorders import Event, RecordingObserver, RecordingSink, RecordingStorage
-from tests.server import DATA_SET, PEER, ServerTestCase
+from tests.server import (
+    ASSOCIATE_RQ,
+    DATA_SET,
+    PEER,
+    RELEASE_RP,
+    RELEASE_RQ,
+    STORE,
+    STORE_COMMAND,
+    Peer,
+    ServerTestCase,
+)
 
 ON_VERIFICATION = PresentationContext(context_id=1, abstract_syntax=VERIFICATION, transfer_syntax=IMPLICIT_LE)
 ON_CT = PresentationContext(context_id=3, abstract_syntax=CT_IMAGE_STORAGE, transfer_syntax=EXPLICIT_LE)
@@ -48,6 +59,7 @@ class EventTests(ServerTestCase):
             ("association_requested", request),
             ("association_accepted", associate_rq(), scu.answer),
             ("association_released",),
+            ("association_ended",),
         )
 
     def test_rejected(self) -> None:
@@ -72,7 +84,7 @@ class EventTests(ServerTestCase):
         self.check(
             ("message_received", ON_CT, STORE_RQ),
             ("instance_opened", request, "recorded"),
-            ("instance_stored", request),
+            ("instance_stored", request, 23),
             ("message_sent", ON_CT, store_rsp(0)),
         )
 
@@ -121,8 +133,7 @@ class EventTests(ServerTestCase):
         scu.abort()
         scu = self.scu()
         scu.disconnect()
-        self.observer.events[1:1] = []
-        self.check(("association_aborted", PAbort(0), "the connection was lost"))
+        self.check(("association_aborted", PAbort(0), "the connection was lost"), ("association_ended",))
 
     def test_same_association(self) -> None:
         """All events of one association have the same `Association`, and no two associations share one."""
@@ -133,7 +144,7 @@ class EventTests(ServerTestCase):
             scu = SCU(factory, self.clock)
             scu.store("1.2.3", DATA_SET)
             scu.release()
-            self.assertEqual(7, len(self.observer.associations))
+            self.assertEqual(8, len(self.observer.associations))
             told.append(set(self.observer.associations))
         self.assertEqual([1, 1, 2], [len(told[0]), len(told[1]), len(told[0] | told[1])])
 
@@ -149,13 +160,108 @@ class EventTests(ServerTestCase):
         connection.connectionLost()
         scu.disconnect()
         factory.doStart()
+        *both, last = self.observer.events
         self.assertEqual(
-            {
+            [
                 ("association_aborted", AAbort(0, 0), "this server stops"),
                 ("connection_refused", PEER, "this server stops"),
-            },
-            set(self.observer.events),
+            ],
+            sorted(both),  # in any order
         )
+        self.assertEqual(("association_ended",), last)
+
+
+class EndedTests(ServerTestCase):
+    """The last event of an association that was accepted."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.sink = RecordingSink()
+        self.storage = RecordingStorage(self.sink)
+
+    def told(self) -> list[str]:
+        """What was told since it was asked last."""
+        names = self.observer.names
+        self.observer.events.clear()
+        return names
+
+    def test_connection(self) -> None:
+        """After the release it is told when the connection is gone, and not before."""
+        peer = self.associated()
+        self.assertEqual(RELEASE_RP, peer.write(RELEASE_RQ))
+        self.assertEqual(["association_released"], self.told())
+        peer.disconnect()
+        self.assertEqual(["association_ended"], self.told())
+
+    def test_storing(self) -> None:
+        """While an instance is still being stored it waits, and comes after what becomes of that."""
+        for outcome, told in ((None, "instance_stored"), (Failure(StoreFailure("no")), "instance_refused")):
+            self.setUp()
+            self.sink.finished = finished = Deferred[Any]()
+            peer = self.associated()
+            peer.write(STORE)
+            peer.disconnect()
+            self.assertEqual(["message_received", "instance_opened", "association_aborted"], self.told())
+            finished.callback(outcome)
+            self.assertEqual([told, "association_ended"], self.told())
+
+    def test_forgetting(self) -> None:
+        """While the storage still forgets an instance that was dropped it waits, too."""
+        self.sink.dropped = dropped = Deferred[Any]()
+        peer = self.associated()
+        peer.write(STORE_COMMAND)
+        peer.disconnect()
+        self.assertEqual(
+            ["message_received", "instance_opened", "instance_dropped", "association_aborted"], self.told()
+        )
+        dropped.callback(None)
+        self.assertEqual(["association_ended"], self.told())
+
+    def test_given_up(self) -> None:
+        """What the storage does not answer for is given up, and then it is told."""
+        self.sink.finished = Deferred()
+        peer = self.associated()
+        peer.write(STORE)
+        peer.disconnect()
+        self.told()
+        self.clock.advance(60)
+        self.assertEqual(["instance_dropped", "association_ended"], self.told())
+
+    def test_once(self) -> None:
+        """It is told once: what is answered after it was given up is no second end, nor is the stop of the server."""
+        self.sink.finished = finished = Deferred[Any]()
+        factory = self.factory()
+        peer = Peer(factory)
+        peer.write(ASSOCIATE_RQ + STORE)
+        peer.disconnect()
+        self.clock.advance(60)
+        self.assertEqual(1, self.told().count("association_ended"))
+        finished.callback(None)
+        factory.doStop()
+        self.successResultOf(factory.shutdown())
+        factory.doStart()
+        self.assertEqual([], self.told())
+
+    def test_never_accepted(self) -> None:
+        """What never was an association has no such end: rejected, aborted before its answer, or refused."""
+        rejected = self.peer(ae_title="X", require_called_aet=True)
+        rejected.write(ASSOCIATE_RQ)
+        rejected.disconnect()
+        self.assertEqual(["association_requested", "association_rejected"], self.told())
+        refused = self.peer()
+        refused.write(RELEASE_RQ)
+        refused.disconnect()
+        self.assertEqual(["connection_refused"], self.told())
+        aborted = self.peer()
+        tell = vars(self.observer)["association_requested"]
+
+        def telling(*arguments: Any) -> None:
+            tell(*arguments)
+            aborted.disconnect()
+
+        vars(self.observer)["association_requested"] = telling
+        aborted.write(ASSOCIATE_RQ)
+        self.assertEqual(["association_requested", "association_aborted"], self.told())
 
 
 class Failing(AssociationObserver):

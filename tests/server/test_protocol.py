@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
-from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.interfaces import ISSLTransport, ITCPTransport
 from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
-from zope.interface import directlyProvides
+from zope.interface import alsoProvides, directlyProvides
 
 from storescp.server.acceptor import Acceptor
 from storescp.server.protocol import ServiceUser, ULProtocol, describe
@@ -340,7 +340,7 @@ class UnexpectedTests(ServerTestCase):
             self.assertEqual(b"", peer.write(ASSOCIATE_RQ) + peer.write(RELEASE_RP) + peer.write(ECHO + b"garbage"))
             self.assertEqual((8 + 2, events), (len(first), self.observer.events))
             peer.disconnect()
-            self.assertEqual(events, self.observer.events)
+            self.assertEqual([*events, ("association_ended",)], self.observer.events)
 
     def test_peer_closes(self) -> None:
         """When the peer closes after our A-ABORT all is over."""
@@ -422,7 +422,7 @@ class ReleaseTests(ServerTestCase):
         peer = self.associated()
         self.assertEqual((RELEASE_RP, False), (peer.write(RELEASE_RQ), peer.transport.disconnecting))
         peer.disconnect()
-        self.assertEqual([("association_released",)], self.observer.events)
+        self.assertEqual([("association_released",), ("association_ended",)], self.observer.events)
         self.assertEqual([], self.clock.getDelayedCalls())
 
     def test_peer_does_not_close(self) -> None:
@@ -484,7 +484,10 @@ class LostTests(ServerTestCase):
     def test_idle(self) -> None:
         """The association is told to have been aborted, for no reason of the standard."""
         self.associated().disconnect()
-        self.assertEqual([("association_aborted", PAbort(0), "the connection was lost")], self.observer.events)
+        self.assertEqual(
+            [("association_aborted", PAbort(0), "the connection was lost"), ("association_ended",)],
+            self.observer.events,
+        )
 
     def test_amid_an_instance(self) -> None:
         """The instance that was under way is dropped: AA-4."""
@@ -502,7 +505,7 @@ class LostTests(ServerTestCase):
         peer.disconnect()
         sink.finished.callback(None)
         self.assertEqual((["finish"], b""), (sink.ends, peer.heard()))
-        self.assertEqual(["association_aborted", "instance_stored"], self.observer.names[-2:])
+        self.assertEqual(["association_aborted", "instance_stored", "association_ended"], self.observer.names[-3:])
 
     def test_what_waited(self) -> None:
         """Messages that waited for an instance when the connection was lost are never begun."""
@@ -514,7 +517,8 @@ class LostTests(ServerTestCase):
         peer.disconnect()
         self.observer.events.clear()
         sink.finished.callback(None)
-        self.assertEqual((b"", ["instance_stored"], 1), (peer.heard(), self.observer.names, len(self.storage.sinks)))
+        self.assertEqual(["instance_stored", "association_ended"], self.observer.names)
+        self.assertEqual((b"", 1), (peer.heard(), len(self.storage.sinks)))
 
     def test_abort_that_waited(self) -> None:
         """An A-ABORT that came right behind an instance takes effect when that is answered."""
@@ -567,10 +571,16 @@ class FailedTests(ServerTestCase):
     def test_tls(self) -> None:
         """Of what pyOpenSSL says of a handshake that fails the reason is told, or all of it where there is none."""
         error = type("Error", (Exception,), {"__module__": "OpenSSL.SSL"})
-        self.check(error([("SSL routines", "", "wrong version number")]), "TLS failed: wrong version number")
+        self.check(error([("SSL routines", "", "no shared cipher")]), "TLS failed: no shared cipher")
         self.check(error([("a", "b", "first"), ("c", "d", "last")]), "TLS failed: last")
         self.check(error(104, "Connection reset by peer"), "TLS failed: Connection reset by peer")
         self.check(error([]), "TLS failed: []")
+
+    def test_no_tls(self) -> None:
+        """What OpenSSL says of bytes that are no TLS is put into words of ours."""
+        error = type("Error", (Exception,), {"__module__": "OpenSSL.SSL"})
+        for reason in ("wrong version number", "http request", "https proxy request", "packet length too long"):
+            self.check(error([("SSL routines", "", reason)]), "it does not speak TLS, and this port does")
 
     def test_other(self) -> None:
         """Another failure is told as it is."""
@@ -891,9 +901,27 @@ class UnreadTests(ServerTestCase):
         self.assertEqual((b"", True), (peer.heard(), peer.transport.disconnected))
         peer.disconnect()
         self.assertEqual(
-            [("association_aborted", PAbort(0), "the peer has not read what was sent to it for 30 s")],
+            [
+                ("association_aborted", PAbort(0), "the peer has not read what was sent to it for 30 s"),
+                ("association_ended",),
+            ],
             self.observer.events,
         )
+
+    def test_tls(self) -> None:
+        """Over TLS it is not read from at once: some records TLS answers by itself, and what it answers piles up."""
+        for secure, state in ((False, "producing"), (True, "paused")):
+            peer = self.associated()
+            if secure:
+                alsoProvides(peer.transport, ISSLTransport)
+            producer = self.producer(peer)
+            for _ in range(2):
+                producer.pauseProducing()
+                self.assertEqual(state, peer.transport.producerState)
+            self.assertEqual((b"", "paused"), (peer.write(ECHO), peer.transport.producerState))
+            producer.resumeProducing()
+            self.assertEqual((ECHOED, "producing"), (peer.heard(), peer.transport.producerState))
+            self.assertEqual(ECHOED, peer.write(ECHO))
 
     def test_told_often(self) -> None:
         """A transport that tells at each write that its buffer is full tells once that it is empty."""

@@ -102,6 +102,17 @@ class OrderTests(WindowTestCase):
         self.finished[0].callback(None)
         self.assertEqual(STORED + RELEASE_RP, peer.heard())
 
+    def test_ended(self) -> None:
+        """An association whose connection is lost has ended when the last of its instances is stored."""
+        peer = self.windowed(3)
+        peer.write(numbered(0, STORE) + numbered(1, STORE))
+        peer.disconnect()
+        self.observer.events.clear()
+        self.finished[1].callback(None)
+        self.assertEqual(["instance_stored"], self.observer.names)
+        self.finished[0].callback(None)
+        self.assertEqual(["instance_stored", "instance_stored", "association_ended"], self.observer.names)
+
     def test_stop(self) -> None:
         """A server that stops answers all that it has received first."""
         factory = self.factory()

@@ -23,7 +23,7 @@ from storescp.ul.items import (
     UserIdentityRQ,
     UserInformation,
 )
-from storescp.ul.negotiation import Policy, maximum_length, negotiate, operations_window, refusal
+from storescp.ul.negotiation import Policy, Rejection, check, maximum_length, negotiate, operations_window, refusal
 from storescp.ul.pdu import AAssociateAC, AAssociateRJ, AAssociateRQ
 
 IMPLICIT = "1.2.840.10008.1.2"
@@ -73,10 +73,8 @@ def rejected(context_id: int, result: int) -> PresentationContextAC:
 
 class NegotiationTestCase(SynchronousTestCase):
     def accept(self, proposed: AAssociateRQ, **options: Any) -> AAssociateAC:
-        answer = negotiate(proposed, policy(**options))
-        self.assertIsInstance(answer, AAssociateAC)
-        assert isinstance(answer, AAssociateAC)
-        return answer
+        check(proposed, policy(**options))
+        return negotiate(proposed, policy(**options))
 
     def contexts(
         self, *proposed: PresentationContextRQ, items: tuple[Any, ...] = (), **options: Any
@@ -387,10 +385,17 @@ class UserInformationTests(NegotiationTestCase):
 class RejectionTests(NegotiationTestCase):
     """Who is not let in, with result, source and reason of PS3.8 Table 9-21."""
 
+    def rejected(self, proposed: AAssociateRQ, policy: Policy) -> AAssociateRJ:
+        """The answer to a request that is accepted from nobody; it says all that there is to say."""
+        rejection = self.assertRaises(Rejection, check, proposed, policy)
+        self.assertEqual("", rejection.cause)
+        answer: AAssociateRJ = rejection.answer
+        return answer
+
     def test_application_context(self) -> None:
         """Any application context but DICOM's, and none, is not supported."""
         for name in ("1.2.840.10008.3.1.1.2", "1.2.3", ""):
-            answer = negotiate(request(A, application_context_name=name), policy())
+            answer = self.rejected(request(A, application_context_name=name), policy())
             self.assertEqual(AAssociateRJ(1, 1, 2), answer, repr(name))
 
     def test_called_title_not_required(self) -> None:
@@ -400,7 +405,7 @@ class RejectionTests(NegotiationTestCase):
     def test_called_title_required(self) -> None:
         """Where the called title is asked for, another title is not recognized; case counts, as does a part of it."""
         for title in ("ANY-SCP", "storescp", "STORESCP2", "STORE", "STORE SCP", ""):
-            answer = negotiate(request(A, called_ae_title=title), policy(require_called_aet=True))
+            answer = self.rejected(request(A, called_ae_title=title), policy(require_called_aet=True))
             self.assertEqual(AAssociateRJ(1, 1, 7), answer, repr(title))
 
     def test_called_title_padded(self) -> None:
@@ -413,7 +418,7 @@ class RejectionTests(NegotiationTestCase):
     def test_maximum_length_too_small(self) -> None:
         """A maximum length without room for a fragment of two bytes is rejected: nothing could be answered in it."""
         for length in (1, 5, 6, 7):
-            answer = negotiate(request(A, items=(MaximumLength(length),)), policy())
+            answer = self.rejected(request(A, items=(MaximumLength(length),)), policy())
             self.assertEqual(AAssociateRJ(1, 1, 1), answer, str(length))
 
     def test_maximum_length_just_enough(self) -> None:
@@ -426,7 +431,7 @@ class RejectionTests(NegotiationTestCase):
         wrong = request(A, items=(MaximumLength(1),), called_ae_title="X", application_context_name="1.2")
         better = attrs.evolve(wrong, application_context_name="1.2.840.10008.3.1.1.1")
         best = attrs.evolve(better, called_ae_title="STORESCP")
-        answers = [negotiate(each, policy(require_called_aet=True)) for each in (wrong, better, best)]
+        answers = [self.rejected(each, policy(require_called_aet=True)) for each in (wrong, better, best)]
         self.assertEqual([AAssociateRJ(1, 1, 2), AAssociateRJ(1, 1, 7), AAssociateRJ(1, 1, 1)], answers)
 
     def test_protocol_version(self) -> None:

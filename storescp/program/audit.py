@@ -1,0 +1,178 @@
+"""Audit: who came, from where, as whom, what came of it; one event for each association and each refusal."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from twisted.logger import Logger
+
+from storescp.errors import CannotStart, StoreFailure
+from storescp.interfaces import Association, AssociationObserver, StoreRequest
+from storescp.program.escaping import shorten
+from storescp.program.logs import LINES, host_of
+from storescp.program.sparing import Sparing
+from storescp.ul.machine import PAbort
+from storescp.ul.pdu import AAbort, AAssociateAC, AAssociateRJ, AAssociateRQ
+
+_log = Logger()
+
+# To open a pipe without a reader, or to write to one that is full, fails instead of taking for ever.
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+
+Event = dict[str, Any]  # of what JSON knows
+
+
+@attrs.define
+class _Account:
+    """What an association has come to so far."""
+
+    began: float
+    instances: int = 0
+    size: int = 0
+    failed: int = 0
+    ended: str = ""
+    cause: str = ""
+
+
+class AuditObserver(AssociationObserver):
+    """Makes the events, and gives each to `tell`: text of a peer is as it came, but never of more than 2000 characters.
+
+    ``event`` is ``association`` of one that has ended, ``rejection`` of a request, ``refusal`` of a connection. Of the
+    latter two there are `LINES` a minute for each host, so that nobody fills the disk; the next one says how many were
+    ``left_out``. `now` is the time of day, `seconds` a clock that nobody sets.
+    """
+
+    def __init__(
+        self,
+        tell: Callable[[Event], None],
+        now: Callable[[], float] = time.time,
+        seconds: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._tell = tell
+        self._now = now
+        self._seconds = seconds
+        self._refusals = Sparing(seconds, LINES)
+        self._accounts: dict[Association, _Account] = {}
+
+    def association_accepted(self, association: Association, request: AAssociateRQ, answer: AAssociateAC) -> None:
+        self._accounts[association] = _Account(self._seconds())
+
+    def instance_stored(self, association: Association, request: StoreRequest, size: int) -> None:
+        account = self._accounts[association]
+        account.instances += 1
+        account.size += size
+
+    def instance_refused(self, association: Association, request: StoreRequest, failure: StoreFailure) -> None:
+        self._accounts[association].failed += 1
+
+    def instance_dropped(self, association: Association, request: StoreRequest, cause: str) -> None:
+        self._accounts[association].failed += 1
+
+    def association_released(self, association: Association) -> None:
+        self._accounts[association].ended = "released"
+
+    def association_aborted(self, association: Association, abort: AAbort | PAbort, cause: str) -> None:
+        account = self._accounts.get(association)  # none where it was not yet accepted
+        if account is None:
+            self._refused("rejection", cause, **_who(association), answer=None)
+        else:
+            account.ended, account.cause = "aborted", cause
+
+    def association_ended(self, association: Association) -> None:
+        account = self._accounts.pop(association)
+        self._event(
+            "association",
+            **_who(association),
+            seconds=round(self._seconds() - account.began, 3),
+            instances=account.instances,
+            bytes=account.size,
+            failed=account.failed,
+            ended=account.ended,
+            cause=shorten(account.cause),
+        )
+
+    def association_rejected(self, association: Association, answer: AAssociateRJ, cause: str) -> None:
+        triple = [answer.result, answer.source, answer.reason]
+        self._refused("rejection", cause, **_who(association), answer=triple)
+
+    def connection_refused(self, peer: str, cause: str) -> None:
+        self._refused("refusal", cause, peer=shorten(peer))
+
+    def _refused(self, event: str, cause: str, **fields: Any) -> None:
+        left_out = self._refusals.left_out(host_of(fields["peer"]))
+        if left_out is not None:
+            more = {"left_out": left_out} if left_out else {}
+            self._event(event, **fields, cause=shorten(cause), **more)
+
+    def _event(self, event: str, **fields: Any) -> None:
+        now = self._now()
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
+        self._tell({"time": stamp, "event": event, **fields})
+
+
+def _who(association: Association) -> Event:
+    certificate = association.certificate
+    return {
+        "peer": shorten(association.peer),
+        "calling_ae_title": association.calling_ae_title,
+        "called_ae_title": association.called_ae_title,
+        "certificate": certificate and {"subject": shorten(certificate.subject), "sha256": certificate.sha256},
+        "user": association.user and shorten(association.user),
+    }
+
+
+class JSONLines:
+    """A file to which each event is appended as a line of JSON: ASCII, with all else escaped.
+
+    Only its owner may read it. `reload` opens it anew, as another may have its name by then. Raises `CannotStart` where
+    it cannot be opened.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._descriptor: int | None = self._opened()
+        self._torn = False  # it ends amid a line
+        self._lost = 0  # events since it can no longer be written
+
+    def _opened(self) -> int:
+        try:
+            return self._open()
+        except OSError as error:
+            raise CannotStart(f"{self._path}: {error.strerror}") from None
+
+    def _open(self) -> int:
+        return os.open(self._path, _FLAGS, 0o600)
+
+    def reload(self) -> None:
+        descriptor = self._opened()
+        self.close()
+        self._descriptor = descriptor
+        self._torn = False
+
+    def close(self) -> None:
+        """Until there is something to be written again."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def write(self, event: Event) -> None:
+        line = json.dumps(event, separators=(",", ":")).encode() + b"\n"
+        if self._torn:
+            line = b"\n" + line
+        try:
+            if self._descriptor is None:
+                self._descriptor = self._open()
+            while line:  # in one piece as a rule, so that lines of several processes do not mix
+                line = line[os.write(self._descriptor, line) :]
+                self._torn = bool(line)
+        except OSError as error:
+            if not self._lost:
+                _log.error("{path}: {error}: what happens is not audited", path=self._path, error=error.strerror)
+            self._lost += 1
+        else:
+            if self._lost:
+                _log.warn("{path} can be written again; {lost} events are lost", path=self._path, lost=self._lost)
+            self._lost = 0
