@@ -20,6 +20,7 @@ from storescp.ul.items import (
     RoleSelection,
     SOPClassCommonExtendedNegotiation,
     SOPClassExtendedNegotiation,
+    UserIdentityAC,
     UserIdentityRQ,
     UserInformation,
 )
@@ -349,10 +350,21 @@ class UserInformationTests(NegotiationTestCase):
         self.assertEqual([], self.answered_items(A, items=items))
 
     def test_user_identity(self) -> None:
-        """A user identity is not verified, so it gets no positive response even where one is asked for."""
+        """A user identity that was not verified gets no positive response even where one is asked for."""
         for wanted in (0, 1):
             items = (UserIdentityRQ(2, wanted, b"anna", b"secret"),)
             self.assertEqual([], self.answered_items(A, items=items))
+
+    def test_verified_user_identity(self) -> None:
+        """One that was verified gets it where it is asked for, empty and after all else; who sends none gets none."""
+        window = AsynchronousOperationsWindow(4, 1)
+        for items, expected in (
+            ((UserIdentityRQ(2, 1, b"anna", b"secret"), window), [window, UserIdentityAC()]),
+            ((UserIdentityRQ(5, 0, b"a token"), window), [window]),
+            ((window,), [window]),
+        ):
+            answer = negotiate(request(A, items=items), policy(), identified=True)
+            self.assertEqual(expected, list(answer.user_information.items[3:]))
 
     def test_all_together(self) -> None:
         """Everything that has an answer is answered side by side: window, roles, extended negotiation."""
