@@ -101,7 +101,7 @@ class AssociationLog(AssociationObserver):
         if not self._failing:
             return
         if isinstance(cause, Excess):
-            left_out = self._limits.left_out((cause.limit, host_of(peer)))
+            left_out = self._limits.left_out((cause.limit, log, host_of(peer)))
         else:
             left_out = self._mistakes.left_out(host_of(peer))
         if left_out is None:

@@ -326,9 +326,13 @@ class _Parser(argparse.ArgumentParser):
 def _asked_for_passcode(name: str) -> str:
     """Raises ValueError."""
     if not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\n")
-    passcode = getpass(f"Passcode of {name}: ")
-    if passcode != getpass("The same again: "):
+        return sys.stdin.readline().rstrip("\r\n")
+    try:
+        passcode = getpass(f"Passcode of {name}: ")
+        again = getpass("The same again: ")
+    except (EOFError, KeyboardInterrupt):
+        raise ValueError("no passcode was given") from None
+    if passcode != again:
         raise ValueError("the passcodes differ")
     return passcode
 

@@ -12,7 +12,7 @@ from twisted.cred.portal import Portal
 from storescp.config import Config, ConfigError, ae_title_fault
 from storescp.errors import CannotStart
 from storescp.interfaces import Certificate
-from storescp.server.files import content
+from storescp.server.files import lines
 from storescp.ul.negotiation import CALLING_AE_TITLE_NOT_RECOGNIZED, USER_IDENTITY_REFUSED, Rejection
 
 ANY_TITLE = "*"
@@ -166,10 +166,10 @@ def _entry_given(text: str) -> Entry:
 
 def _entries_in(path: str) -> list[Entry]:
     entries: dict[Entry, int] = {}
-    for number, line in enumerate(content(path).splitlines(), 1):
+    for number, line in enumerate(lines(path), 1):
         origin = f"{path}, line {number}"
         try:
-            words = _words(str(line, "utf-8"))
+            words = _words(_text(line))
             entry = _entry(words, origin) if words else None
         except ValueError as error:
             raise CannotStart(f"{origin}: {error}") from None
@@ -180,6 +180,13 @@ def _entries_in(path: str) -> list[Entry]:
     if not entries:  # more likely a mistake than somebody's wish
         raise CannotStart(f"{path}: it allows nobody")
     return list(entries)
+
+
+def _text(line: bytes) -> str:
+    try:
+        return str(line, "utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("this is not UTF-8") from None
 
 
 # A comment begins where a word would. (shlex would end a word at a #, or take a backslash out of it.)
@@ -206,6 +213,8 @@ def _entry(words: Sequence[str], origin: str) -> Entry:
     fault = "" if title == ANY_TITLE else ae_title_fault(title)
     if fault:
         raise ValueError(f"an AE title {fault}")
+    if _is_network(title.rpartition("@")[2]):
+        raise ValueError(f"{title!r} is no AE title: *@NETWORK on the command line, * network=NETWORK in a file")
     values: dict[str, Any] = {}
     for condition in conditions:
         key, _, value = condition.partition("=")
@@ -221,7 +230,7 @@ def _entry(words: Sequence[str], origin: str) -> Entry:
 def _listed(value: str) -> list[str]:
     values = value.split(",")
     if not all(values):
-        raise ValueError("a value is missing")
+        raise ValueError("a value is missing: condition=value, or several with commas and no spaces between them")
     return values
 
 
@@ -229,10 +238,18 @@ def _networks(value: str) -> frozenset[_Network]:
     return frozenset(map(_network, _listed(value)))
 
 
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
 def _network(text: str) -> _Network:
     network = ipaddress.ip_network(text, strict=False)
     if ipaddress.ip_address(text.partition("/")[0]) != network.network_address:
-        raise ValueError(f"{text} is an address in the network {network}")
+        raise ValueError(f"{text} is neither the network {network} nor an address")
     mapped = getattr(network.network_address, "ipv4_mapped", None)
     if mapped is not None and network.prefixlen >= _MAPPED:
         return ipaddress.ip_network((int(mapped), network.prefixlen - _MAPPED))

@@ -1,5 +1,6 @@
-"""content: of a file that says who may come in, which may be read again while others are served."""
+"""content, lines: of a file that says who may come in, which may be read again while others are served."""
 
+import codecs
 import os
 import stat
 
@@ -15,6 +16,11 @@ def content(path: str) -> bytes:
     except OSError as error:
         raise CannotStart(f"{path}: {error.strerror}") from None
     raise CannotStart(f"{path}: it is no regular file")
+
+
+def lines(path: str) -> list[bytes]:
+    """Those of a text file in UTF-8, without the mark that some editors put before it. Raises `CannotStart`."""
+    return content(path).removeprefix(codecs.BOM_UTF8).splitlines()
 
 
 def _without_waiting(path: str, flags: int) -> int:

@@ -1,5 +1,6 @@
 """TLS: what a port speaks that has a certificate, by the profiles of PS3.15 Annex B. Needs ``storescp[tls]``."""
 
+from datetime import datetime, timezone
 from typing import Any
 
 import attrs
@@ -15,12 +16,15 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.ssl import AcceptableCiphers, CertificateOptions, trustRootFromCertificates
 from twisted.internet.ssl import Certificate as TrustedCertificate
+from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from storescp.errors import CannotStart
 from storescp.interfaces import Certificate
 from storescp.server.files import content
+
+_log = Logger()
 
 
 @attrs.frozen
@@ -114,6 +118,9 @@ class TLS:
 
     def _load(self) -> SSL.Context:
         certificate, *chain = _certificates(self._certificate)
+        begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        if not begins <= datetime.now(timezone.utc) <= ends:
+            _log.warn("{path}: it is valid from {begins} to {ends}", path=self._certificate, begins=begins, ends=ends)
         options: Any = {} if self._ca is None else {"trustRoot": _trust(_certificates(self._ca))}
         # The objects of cryptography, as pyOpenSSL wants them by now; Twisted hands them on.
         options |= {"privateKey": _private_key(self._key), "certificate": certificate, "extraCertChain": chain}

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, DeferredSemaphore, maybeDeferred
 from zope.interface import implementer
 
 from storescp.errors import CannotStart
-from storescp.server.files import content
+from storescp.server.files import lines
 from storescp.server.identity import IUsername, NotVerified
 
 # Passcodes that are compared at a time: each takes some 64 MiB, and a processor for some 50 ms.
@@ -54,7 +54,7 @@ class UsersFile:
     def reload(self) -> None:
         """Read the file again. Raises `CannotStart`; then all stays as it was."""
         hashes: dict[bytes, str] = {}
-        for number, line in enumerate(map(bytes.strip, content(self._path).splitlines()), 1):
+        for number, line in enumerate(map(bytes.strip, lines(self._path)), 1):
             if not line or line.startswith(b"#"):
                 continue
             try:

@@ -12,7 +12,7 @@ from tests.servers import INCOMING, LOOPBACK, Server, wait_until
 
 GOOD = 1600
 BAD_FOR_EACH = 5  # open while the good one is served
-# Growth in the second half, by quarters: what leaks does so in each, what the allocator takes at once does in one of them.
+# Growth in the second half, by quarters: what leaks does so in each, what the allocator takes at once in one of them.
 # A quarter has 2,400 connections; if each leaves 1 KiB behind, that is 2.3 MiB.
 PLATEAU = 7 * MIB // 4
 

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from storescp.config import Config
 from storescp.dimse.commands import CStoreRQ, OtherRQ
 from storescp.errors import Excess, StoreFailure
-from storescp.interfaces import IStorage
+from storescp.interfaces import Association, IStorage
 from storescp.program import logs
 from storescp.program.escaping import escape, shorten
 from storescp.program.logs import AssociationLog, TextObserver
@@ -33,7 +33,7 @@ from storescp.ul.items import (
     PresentationContextRQ,
     UserIdentityRQ,
 )
-from storescp.ul.pdu import AAssociateRQ
+from storescp.ul.pdu import AAbort, AAssociateRQ
 from tests.program import make_directory
 from tests.recorders import RecordingSink, RecordingStorage
 
@@ -543,6 +543,22 @@ class LimitTests(LogTestCase):
         for limit in ("max_contexts", "max_user_items", "max_contexts"):
             self.log.connection_refused("a:104", Excess(limit, "no"))
         self.assertEqual([f"{line} (--max-contexts)", f"{line} (--max-user-items)"], self.printed.lines)
+
+    def test_kinds(self) -> None:
+        """An instance that is too large does not take the line of an association that is too many."""
+        self.start("normal")
+        for cause in ("it is too large", "there are too many"):
+            self.log.connection_refused("a:104", Excess("allow_file", cause))
+        association = Association(peer="a:104", calling_ae_title="CT1", called_ae_title="STORESCP")
+        request = AAbort(AAbort.SERVICE_USER, 0)
+        self.log.association_aborted(association, request, Excess("allow_file", "it is too large"))
+        self.assertEqual(
+            [
+                "W: Connection from a:104 ended without an association: it is too large (--allow-file)",
+                "E: Association Aborted: it is too large (--allow-file) (CT1 at a:104)",
+            ],
+            self.printed.lines,
+        )
 
     def test_mistakes(self) -> None:
         """Of what is no limit there are so many lines a minute for each host, whatever it is."""

@@ -5,6 +5,7 @@ import os
 import sys
 from itertools import chain
 from typing import Any
+from unittest import mock
 
 import attrs
 from argon2 import PasswordHasher
@@ -321,7 +322,7 @@ class ExitCodeTests(ExitCodeTestCase):
         """So is somebody allowed who cannot be, and a plugin that is not there."""
         self.assert_error(
             2,
-            "argument --allow: CT1@10.1.2.3/24: 10.1.2.3/24 is an address in the network 10.1.2.0/24",
+            "argument --allow: CT1@10.1.2.3/24: 10.1.2.3/24 is neither the network 10.1.2.0/24 nor an address",
             *("0", "--ignore", "--allow", "CT1@10.1.2.3/24"),
         )
         self.assert_error(
@@ -454,6 +455,19 @@ class HashPasscodeTests(ExitCodeTestCase):
         self.patch(sys.stdin, "isatty", lambda: True)
         self.patch(options, "getpass", lambda _prompt: next(typed))
         self.assert_error(2, "the passcodes differ", "--hash-passcode", "Anna B")
+
+    def test_given_up(self) -> None:
+        """Who gives up at the prompt gets one line, too."""
+        for error in (EOFError, KeyboardInterrupt):
+            self.type("")
+            self.patch(sys.stdin, "isatty", lambda: True)
+            self.patch(options, "getpass", mock.Mock(side_effect=error))
+            self.assert_error(2, "no passcode was given", "--hash-passcode", "Anna B")
+
+    def test_other_ends(self) -> None:
+        """The end of a line is no part of a passcode, on whatever system it was written."""
+        self.type("secret\r\n")
+        self.assert_line("secret", self.run_line("--hash-passcode", "Anna B")[1])
 
     def test_empty(self) -> None:
         """So is a passcode that is none, or does not come."""

@@ -285,6 +285,7 @@ class FirstTests(FileTestCase):
             )
 
 
+VALUE_MISSING = "a value is missing: condition=value, or several with commas and no spaces between them"
 HEX = "a fingerprint has 64 hexadecimal digits: "
 CONDITIONS = "network=…, certificate=…, user=…, max-associations=…, max-instance-size=…"
 NAMES = "is none of sha256:…, dns:…, ip:…, uri:…, email:…"
@@ -293,20 +294,20 @@ FAULTS: dict[str | bytes, str] = {  # of a line, and what is wrong with it
     "CT1 Network=10.0.0.0/8": f"'Network=10.0.0.0/8' is none of {CONDITIONS}",
     "CT1 10.0.0.0/8": f"'10.0.0.0/8' is none of {CONDITIONS}",
     "CT1 = ": f"'=' is none of {CONDITIONS}",
-    "CT1 network = 10.0.0.0/8": "a value is missing",
-    "CT1 network=": "a value is missing",
-    "CT1 network": "a value is missing",
-    "CT1 network=10.0.0.0/8,": "a value is missing",
+    "CT1 network = 10.0.0.0/8": VALUE_MISSING,
+    "CT1 network=": VALUE_MISSING,
+    "CT1 network": VALUE_MISSING,
+    "CT1 network=10.0.0.0/8,": VALUE_MISSING,
     "CT1 network=ct1": "'ct1' does not appear to be an IPv4 or IPv6 network",
     "CT1 network=10.0.0.0/33": "'10.0.0.0/33' does not appear to be an IPv4 or IPv6 network",
     "CT1 network=10.0.0.256": "'10.0.0.256' does not appear to be an IPv4 or IPv6 network",
-    "CT1 network=10.0.0.1/8": "10.0.0.1/8 is an address in the network 10.0.0.0/8",
-    "CT1 network=2001:db8::1/32": "2001:db8::1/32 is an address in the network 2001:db8::/32",
+    "CT1 network=10.0.0.1/8": "10.0.0.1/8 is neither the network 10.0.0.0/8 nor an address",
+    "CT1 network=2001:db8::1/32": "2001:db8::1/32 is neither the network 2001:db8::/32 nor an address",
     "CT1 network=10.0.0.0/8 network=11.0.0.0/8": "network= stands twice; values are separated by commas",
     "CT1 user=a user=a": "user= stands twice; values are separated by commas",
-    "CT1 user=": "a value is missing",
-    "CT1 user=a,,b": "a value is missing",
-    "CT1 certificate=": "a value is missing",
+    "CT1 user=": VALUE_MISSING,
+    "CT1 user=a,,b": VALUE_MISSING,
+    "CT1 certificate=": VALUE_MISSING,
     "CT1 certificate=ct1.example.org": f"'ct1.example.org' {NAMES}",
     "CT1 certificate=cn:ct1": f"'cn:ct1' {NAMES}",
     "CT1 certificate=dns:": f"'dns:' {NAMES}",
@@ -337,7 +338,10 @@ FAULTS: dict[str | bytes, str] = {  # of a line, and what is wrong with it
     'CT1 user="a b': "a quotation mark has no other",
     'CT1" user=a': "a quotation mark has no other",
     'CT1 "user=a" "': "a quotation mark has no other",
-    b"CT1 user=\xff": "'utf-8' codec can't decode byte 0xff in position 9: invalid start byte",
+    b"CT1 user=\xff": "this is not UTF-8",
+    "10.1.2.0/24": "'10.1.2.0/24' is no AE title: *@NETWORK on the command line, * network=NETWORK in a file",
+    "fd00::1": "'fd00::1' is no AE title: *@NETWORK on the command line, * network=NETWORK in a file",
+    "CT1@10.1.2.7": "'CT1@10.1.2.7' is no AE title: *@NETWORK on the command line, * network=NETWORK in a file",
 }
 
 
@@ -446,10 +450,11 @@ class GivenTests(FileTestCase):
             "0123456789abcdefg": "must have 1 to 16 characters, not 17",
             "@10.0.0.0/8": "must have 1 to 16 characters, not 0",
             "CT\\1": "must be printable ASCII without backslashes, and not blank: 'CT\\\\1'",
-            "CT1@": "a value is missing",
-            "CT1@10.0.0.0/8,": "a value is missing",
+            "CT1@": VALUE_MISSING,
+            "10.1.2.0/24": "'10.1.2.0/24' is no AE title: *@NETWORK on the command line, * network=NETWORK in a file",
+            "CT1@10.0.0.0/8,": VALUE_MISSING,
             "CT1@ct1": "'ct1' does not appear to be an IPv4 or IPv6 network",
-            "CT1@10.0.0.1/8": "10.0.0.1/8 is an address in the network 10.0.0.0/8",
+            "CT1@10.0.0.1/8": "10.0.0.1/8 is neither the network 10.0.0.0/8 nor an address",
         }
         for text, fault in faults.items():
             error = self.assertRaises(ConfigError, Access, Config(allow=("CT9", text)))

@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from storescp.errors import CannotStart
-from storescp.server.files import content
+from storescp.server.files import content, lines
 
 
 class ContentTests(SynchronousTestCase):
@@ -80,3 +80,21 @@ class ContentTests(SynchronousTestCase):
         if os.access(self.path, os.R_OK):
             raise SkipTest("root may read everything")
         self.assertEqual("FILE: Permission denied", self.fault(self.path))
+
+
+class LinesTests(SynchronousTestCase):
+    """The lines of a text."""
+
+    def check(self, expected: list[bytes], text: bytes) -> None:
+        path = self.mktemp()
+        with open(path, "wb") as file:
+            file.write(text)
+        self.assertEqual(expected, lines(path))
+
+    def test_ends(self) -> None:
+        """They end as any system ends them; the last one need not end."""
+        self.check([b"a", b"b", b"", b"c"], b"a\nb\r\n\nc")
+
+    def test_mark(self) -> None:
+        """The mark that some editors put before a text in UTF-8 is no part of it; within it, it is."""
+        self.check([b"a", b"\xef\xbb\xbfb"], b"\xef\xbb\xbfa\n\xef\xbb\xbfb\n")

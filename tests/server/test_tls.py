@@ -1,6 +1,7 @@
 """TLS: what is known of a peer by its certificate, and keys that cannot be used."""
 
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -126,6 +127,23 @@ class KeyTests(SynchronousTestCase):
             self.write(key)
             error = self.assertRaises(CannotStart, TLS, str(self.key), str(self.certificate))
             self.assertEqual(f"{self.key}: Unsupported key type", str(error))
+
+    def test_out_of_its_time(self) -> None:
+        """A certificate of the server that is not valid now is taken, and told in one line: no peer will trust it."""
+        years = [datetime(year, 1, 1, tzinfo=timezone.utc) for year in (2019, 2020, 2098, 2099)]
+        self.key.write_bytes(self.good)
+        for begins, ends in (years[:2], years[2:], (years[0], years[3])):
+            leaf = trustme.CA().issue_cert("localhost", not_before=begins, not_after=ends)
+            self.key.write_bytes(leaf.private_key_pem.bytes())
+            self.certificate.write_bytes(leaf.cert_chain_pems[0].bytes())
+            with capturedLogs() as logged:
+                TLS(str(self.key), str(self.certificate))
+            expected = (
+                []
+                if ends == years[3] and begins == years[0]
+                else [("warn", f"{self.certificate}: it is valid from {begins} to {ends}")]
+            )
+            self.assertEqual(expected, [(event["log_level"].name, formatEvent(event)) for event in logged])
 
     def test_other_key(self) -> None:
         """So is that of another certificate."""
