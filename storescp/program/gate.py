@@ -1,6 +1,6 @@
 """What of the gate an option asks for: checkers of users, TLS, and whether there is any gate at all.
 
-Libraries of extras are imported here, where an option needs them, and nowhere else.
+Libraries of extras are imported here where an option of a server needs them.
 """
 
 import ipaddress

@@ -221,7 +221,7 @@ def _endpoint(description: str, reactor: Any, access: Access, tls: Any) -> IStre
     except (ValueError, TypeError) as error:
         raise ConfigError("listen", f"{description}: {error}") from None
     except ImportError as error:
-        raise without_tls(error) from None
+        raise CannotStart(f"{description}: {without_tls(error)}") from None
     except Exception as error:  # a key or certificate: OSError, or what the TLS library makes of its content
         raise CannotStart(f"{description}: {error}") from None
     if behind_proxy:

@@ -12,7 +12,7 @@ from twisted.cred.portal import Portal
 from storescp.config import Config, ConfigError, ae_title_fault
 from storescp.errors import CannotStart
 from storescp.interfaces import Certificate
-from storescp.server.files import lines
+from storescp.server.files import each_line
 from storescp.ul.negotiation import CALLING_AE_TITLE_NOT_RECOGNIZED, USER_IDENTITY_REFUSED, Rejection
 
 ANY_TITLE = "*"
@@ -166,17 +166,17 @@ def _entry_given(text: str) -> Entry:
 
 def _entries_in(path: str) -> list[Entry]:
     entries: dict[Entry, int] = {}
-    for number, line in enumerate(lines(path), 1):
-        origin = f"{path}, line {number}"
-        try:
-            words = _words(_text(line))
-            entry = _entry(words, origin) if words else None
-        except ValueError as error:
-            raise CannotStart(f"{origin}: {error}") from None
+
+    def take(number: int, line: bytes) -> None:
+        words = _words(_text(line))
+        if not words:
+            return
+        entry = _entry(words, f"{path}, line {number}")
         if entry in entries:
-            raise CannotStart(f"{origin}: the same peer as in line {entries[entry]}")
-        if entry is not None:
-            entries[entry] = number
+            raise ValueError(f"the same peer as in line {entries[entry]}")
+        entries[entry] = number
+
+    each_line(path, take)
     if not entries:  # more likely a mistake than somebody's wish
         raise CannotStart(f"{path}: it allows nobody")
     return list(entries)

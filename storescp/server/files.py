@@ -1,8 +1,9 @@
-"""content, lines: of a file that says who may come in, which may be read again while others are served."""
+"""content, each_line: of a file that says who may come in, which may be read again while others are served."""
 
 import codecs
 import os
 import stat
+from collections.abc import Callable
 
 from storescp.errors import CannotStart
 
@@ -18,9 +19,16 @@ def content(path: str) -> bytes:
     raise CannotStart(f"{path}: it is no regular file")
 
 
-def lines(path: str) -> list[bytes]:
-    """Those of a text file in UTF-8, without the mark that some editors put before it. Raises `CannotStart`."""
-    return content(path).removeprefix(codecs.BOM_UTF8).splitlines()
+def each_line(path: str, take: Callable[[int, bytes], None]) -> None:
+    """Give each line of a text file in UTF-8, with its number, to `take`; without the mark that some editors put first.
+
+    Raises `CannotStart`, with the number where `take` has raised a ValueError.
+    """
+    for number, line in enumerate(content(path).removeprefix(codecs.BOM_UTF8).splitlines(), 1):
+        try:
+            take(number, line)
+        except ValueError as error:
+            raise CannotStart(f"{path}, line {number}: {error}") from None
 
 
 def _without_waiting(path: str, flags: int) -> int:

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, DeferredSemaphore, maybeDeferred
 from zope.interface import implementer
 
 from storescp.errors import CannotStart
-from storescp.server.files import lines
+from storescp.server.files import each_line
 from storescp.server.identity import IUsername, NotVerified
 
 # Passcodes that are compared at a time: each takes some 64 MiB, and a processor for some 50 ms.
@@ -54,16 +54,17 @@ class UsersFile:
     def reload(self) -> None:
         """Read the file again. Raises `CannotStart`; then all stays as it was."""
         hashes: dict[bytes, str] = {}
-        for number, line in enumerate(map(bytes.strip, lines(self._path)), 1):
+
+        def take(_number: int, line: bytes) -> None:
+            line = line.strip()
             if not line or line.startswith(b"#"):
-                continue
-            try:
-                name, hashed = _user(line)
-                if name in hashes:
-                    raise ValueError("this user stands twice")
-            except ValueError as error:
-                raise CannotStart(f"{self._path}, line {number}: {error}") from None
+                return
+            name, hashed = _user(line)
+            if name in hashes:
+                raise ValueError("this user stands twice")
             hashes[name] = hashed
+
+        each_line(self._path, take)
         if not hashes:  # more likely a mistake than somebody's wish
             raise CannotStart(f"{self._path}: there is no user in it")
         # What an unknown user is compared with, so that he is refused no sooner than a known one.

@@ -1,9 +1,5 @@
 """With DCMTK's clients: storescu and echoscu, their certificates, users and tokens."""
 
-import os
-import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +8,6 @@ import jwt
 import trustme
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from twisted.trial.unittest import SkipTest
 
 from storescp.server.users import users_line
 from tests.access import (
@@ -29,6 +24,7 @@ from tests.access import (
     rejection,
     rejection_line,
 )
+from tests.dcmtk import run_client
 from tests.interop import CT_SMALL, CT_SMALL_UID, data_set_bytes
 from tests.servers import LOOPBACK, Server
 
@@ -68,21 +64,8 @@ class DCMTKTestCase(AccessTestCase):
 
     def run_client(self, name: str, server: Server, *options: str | Path) -> list[str]:
         """What it prints; nothing where it has done what it should."""
-        # pynetdicom installs programs of the same names beside our Python.
-        beside = str(Path(sys.executable).parent)
-        program = shutil.which(name, path=os.pathsep.join(each for each in os.get_exec_path() if each != beside))
-        if program is None:
-            raise SkipTest(f"DCMTK's {name} is not installed")
         sent = [CT_SMALL] if name == "storescu" else []
-        ended = subprocess.run(
-            [program, *options, "localhost", str(server.port), *sent],
-            env={**os.environ, "TCP_NODELAY": "1"},  # Debian's waits 40 ms before each data set else
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=30,
-            check=False,
-        )
+        ended = run_client(name, *options, "localhost", str(server.port), *sent)
         printed = (ended.stdout + ended.stderr).splitlines()
         self.assertEqual(bool(printed), ended.returncode != 0, ended)
         return printed

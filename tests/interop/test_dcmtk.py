@@ -1,10 +1,8 @@
 """With DCMTK's clients."""
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest
 
 from storescp.uids import VERSION
+from tests.dcmtk import run_client
 from tests.interop import CT_SMALL, CT_SMALL_UID, InteropTestCase, data_set_bytes, not_among, shipped_files
 from tests.program import make_directory
 from tests.servers import LOOPBACK, Server
@@ -61,30 +60,13 @@ VERBOSE = [
 
 
 class DCMTKTestCase(InteropTestCase):
-    def run_client(self, name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        # pynetdicom installs programs of the same names beside our Python.
-        beside = str(Path(sys.executable).parent)
-        path = os.pathsep.join(each for each in os.get_exec_path() if each != beside)
-        program = shutil.which(name, path=path)
-        if program is None:
-            raise SkipTest(f"DCMTK's {name} is not installed")
-        return subprocess.run(
-            [program, *map(str, arguments)],
-            env={**os.environ, "TCP_NODELAY": "1"},  # Debian's waits 40 ms before each data set else
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=60,
-            check=False,
-        )
-
     def send(self, name: str, port: int, *arguments: str | Path) -> None:
-        ended = self.run_client(name, *arguments[:-1], "localhost", str(port), arguments[-1])
+        ended = run_client(name, *arguments[:-1], "localhost", str(port), arguments[-1])
         self.assertEqual(0, ended.returncode, ended.stderr)
 
     def send_all(self, name: str, port: int, paths: Iterable[Path], *options: str) -> None:
         """Whatever the client makes of it: some of the files it cannot send."""
-        self.run_client(name, *options, "localhost", str(port), *paths)
+        run_client(name, *options, "localhost", str(port), *paths)
 
 
 class LogTests(DCMTKTestCase):
@@ -136,13 +118,13 @@ class LogTests(DCMTKTestCase):
         accepted = lines.index(f"D:   Context ID:        {context} (Accepted)")
         self.assertEqual("D:     Accepted Transfer Syntax: =Explicit VR Little Endian", lines[accepted + 1])
         self.assertEqual([], [line for line in lines if line[:3] not in ("D: ", "I: ")])
-        if "v3.6.7" in self.run_client("storescu", "--version").stdout:
+        if "v3.6.7" in run_client("storescu", "--version").stdout:
             self.assertEqual("41", context)
 
     def test_echo(self) -> None:
         """The whole of -d for an echo; only the client's own name and version are not compared."""
         server = self.serve("-d")
-        ended = self.run_client("echoscu", "localhost", str(server.port))
+        ended = run_client("echoscu", "localhost", str(server.port))
         self.assertEqual(0, ended.returncode, ended.stderr)
         implementation = re.compile(r"(Their Implementation .*: +)[^ ]+$", re.MULTILINE)
         text = implementation.sub(r"\1DCMTK", server.stop().stderr)
@@ -208,7 +190,7 @@ class LogTests(DCMTKTestCase):
     def test_abort(self) -> None:
         """A client that aborts is an error of our log, and harms nobody after it."""
         server = self.serve()
-        self.run_client("echoscu", "--abort", "localhost", str(server.port))
+        run_client("echoscu", "--abort", "localhost", str(server.port))
         self.send("storescu", server.port, CT_SMALL)
         self.assert_log(server, "E: Association Aborted: by the peer (ECHOSCU at PEER)")
         self.assertEqual([], not_among([CT_SMALL], self.stored))
@@ -216,7 +198,7 @@ class LogTests(DCMTKTestCase):
     def test_title(self) -> None:
         """With --require-called-aet a client that calls another title is told why it is rejected."""
         server = self.serve("-v", "-aet", "ARCHIVE", "--require-called-aet")
-        rejected = self.run_client("echoscu", "-aec", "OTHER", "localhost", str(server.port))
+        rejected = run_client("echoscu", "-aec", "OTHER", "localhost", str(server.port))
         self.assertIn("Called AE Title Not Recognized", rejected.stderr)
         self.send("storescu", server.port, "-aec", "ARCHIVE", CT_SMALL)
         self.assert_log(
@@ -270,7 +252,7 @@ class FileTests(DCMTKTestCase):
         files = shipped_files(compressed=True)
         server = self.serve("-v")
         paths = [each.path for each in files]
-        ended = self.run_client("dcmsend", "-dn", "--no-uid-checks", "localhost", str(server.port), *paths)
+        ended = run_client("dcmsend", "-dn", "--no-uid-checks", "localhost", str(server.port), *paths)
         self.assertIn("No Acceptable Presentation Contexts", ended.stderr)
         rejected = "I: Presentation Context Rejected - Transfer Syntax Not Supported: "
         classes = dict.fromkeys(each.sop_class.name for each in files)

@@ -16,7 +16,6 @@ from twisted.cred.portal import Portal
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IAddress, ISSLTransport
 from twisted.internet.testing import StringTransport
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import classImplements
 
 from storescp.config import Config, ConfigError
@@ -27,6 +26,7 @@ from storescp.server.factory import StorageSCPFactory
 from storescp.server.identity import Realm
 from storescp.ul.negotiation import Rejection
 from storescp.ul.pdu import AAssociateRJ
+from tests.files import LinesTestCase
 from tests.server import (
     ASSOCIATE_AC,
     ASSOCIATE_RQ,
@@ -57,18 +57,8 @@ CERTIFICATE = Certificate(
 PORTAL = Portal(Realm())  # it knows nobody
 
 
-class FileTestCase(SynchronousTestCase):
+class FileTestCase(LinesTestCase):
     """Lists of who is allowed, in files."""
-
-    def write(self, *lines: str | bytes) -> str:
-        """The path of a new file of these lines."""
-        self.path = self.mktemp()
-        self.rewrite(*lines)
-        return self.path
-
-    def rewrite(self, *lines: str | bytes) -> None:
-        with open(self.path, "wb") as file:
-            file.writelines((line.encode() if isinstance(line, str) else line) + b"\n" for line in lines)
 
     def access(self, *lines: str | bytes, **options: Any) -> Access:
         return Access(Config(allow_file=self.write(*lines)), portal=PORTAL, **options)

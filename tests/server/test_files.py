@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from storescp.errors import CannotStart
-from storescp.server.files import content, lines
+from storescp.server.files import content, each_line
 
 
 class ContentTests(SynchronousTestCase):
@@ -89,11 +89,23 @@ class LinesTests(SynchronousTestCase):
         path = self.mktemp()
         with open(path, "wb") as file:
             file.write(text)
-        self.assertEqual(expected, lines(path))
+        taken: list[tuple[int, bytes]] = []
+        each_line(path, lambda number, line: taken.append((number, line)))
+        self.assertEqual(list(enumerate(expected, 1)), taken)
 
     def test_ends(self) -> None:
         """They end as any system ends them; the last one need not end."""
         self.check([b"a", b"b", b"", b"c"], b"a\nb\r\n\nc")
+
+    def test_fault(self) -> None:
+        """What is wrong with a line is told with its number; those after it are not looked at."""
+        path = self.mktemp()
+        with open(path, "wb") as file:
+            file.write(b"1\n2\nthree\n4\n")
+        taken: list[int] = []
+        error = self.assertRaises(CannotStart, each_line, path, lambda _, line: taken.append(int(line)))
+        fault = "invalid literal for int() with base 10: b'three'"
+        self.assertEqual(([1, 2], f"{path}, line 3: {fault}"), (taken, str(error)))
 
     def test_mark(self) -> None:
         """The mark that some editors put before a text in UTF-8 is no part of it; within it, it is."""

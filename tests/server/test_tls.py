@@ -15,7 +15,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
-from storescp.config import Config
+from storescp.config import TLS_PROFILES, Config
 from storescp.errors import CannotStart
 from storescp.interfaces import Certificate
 from storescp.program.service import service_for
@@ -106,6 +106,12 @@ class CertificateTests(SynchronousTestCase):
             self.assertEqual("", protocol.refused)
             self.assertIs(False, tls._verified(connection, certificate, 10, 0, 0))
             self.assertEqual("TLS failed: the certificate of (unreadable): it has expired", protocol.refused)
+
+
+class ProfileTests(SynchronousTestCase):
+    def test_names(self) -> None:
+        """Each that can be asked for is there, and no other."""
+        self.assertEqual(TLS_PROFILES, tuple(tls.PROFILES))
 
 
 class KeyTests(SynchronousTestCase):

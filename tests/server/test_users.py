@@ -11,13 +11,13 @@ from argon2 import PasswordHasher, Type, extract_parameters
 from twisted.cred.credentials import IUsernamePassword, UsernamePassword
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from storescp.errors import CannotStart
 from storescp.server import users
 from storescp.server.identity import IUsername, NotVerified, Passcode, Username
 from storescp.server.users import UsersFile, users_line
+from tests.files import LinesTestCase
 
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 HASH = CHEAP.hash("opensea")
@@ -57,22 +57,12 @@ class Held:
         maybeDeferred(work).addBoth(done.callback)
 
 
-class UsersTestCase(SynchronousTestCase):
+class UsersTestCase(LinesTestCase):
     def setUp(self) -> None:
         self.hasher = CountingHasher()
         patcher = mock.patch.object(users, "_hasher", self.hasher)
         patcher.start()
         self.addCleanup(patcher.stop)
-
-    def write(self, *lines: str | bytes) -> str:
-        """The path of a new file of these lines."""
-        self.path = self.mktemp()
-        self.rewrite(*lines)
-        return self.path
-
-    def rewrite(self, *lines: str | bytes) -> None:
-        with open(self.path, "wb") as file:
-            file.writelines((line.encode() if isinstance(line, str) else line) + b"\n" for line in lines)
 
     def users(self, *lines: str | bytes, run: Any = maybeDeferred) -> UsersFile:
         return UsersFile(self.write(*lines), run)
