@@ -219,6 +219,8 @@ class HangupTests(ServerTestCase):
 
     def test_nothing_to_read(self) -> None:
         """Where there is nothing to read again the signal ends the process, as it always did."""
+        # Whoever runs the tests may have let his children ignore it.
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.signal(signal.SIGHUP, signal.SIG_DFL))
         for command in (SCRIPT, TWISTD):
             server = self.serve(LOOPBACK, "--allow=TESTSCU", "--ignore", command=command)
             send(server.address)  # it runs: other signals are handled
