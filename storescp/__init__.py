@@ -1,7 +1,7 @@
 """A DICOM Storage SCP on Twisted."""
 
 from storescp.config import Config, ConfigError
-from storescp.errors import CannotStart, Excess, Status, StoreFailure
+from storescp.errors import CannotStart, Cause, Excess, Status, StoreFailure, kind_of
 from storescp.interfaces import (
     Association,
     AssociationObserver,
@@ -13,7 +13,6 @@ from storescp.interfaces import (
     PresentationContext,
     StoreRequest,
 )
-from storescp.program.audit import AuditObserver
 from storescp.program.service import service_for
 from storescp.server.access import Access
 from storescp.server.factory import StorageSCPFactory
@@ -25,6 +24,7 @@ from storescp.storage.part10 import file_header
 from storescp.storage.rules import Rules
 from storescp.storage.workers import Threads
 from storescp.uids import VERSION as __version__
+from storescp.watch.audit import AuditObserver
 
 __all__ = [
     "Access",
@@ -32,6 +32,7 @@ __all__ = [
     "AssociationObserver",
     "AuditObserver",
     "CannotStart",
+    "Cause",
     "Certificate",
     "Config",
     "ConfigError",
@@ -55,5 +56,6 @@ __all__ = [
     "__version__",
     "file_header",
     "harden",
+    "kind_of",
     "service_for",
 ]

@@ -2,6 +2,9 @@
 
 import errno
 from enum import IntEnum
+from typing import TypeVar
+
+_C = TypeVar("_C", bound="Cause")
 
 
 class AbortReason(IntEnum):
@@ -29,18 +32,44 @@ class Status(IntEnum):
     CANNOT_UNDERSTAND = 0xC000
 
 
-class Excess(str):
-    """A cause, in words, that is a limit of ours: `limit` is the attribute of `Config` that sets it."""
+STATUS_WORDS: dict[int, str] = {
+    Status.SUCCESS: "Success",
+    Status.PROCESSING_FAILURE: "Processing Failure",
+    Status.DUPLICATE_SOP_INSTANCE: "Duplicate SOP Instance",
+    Status.SOP_CLASS_NOT_SUPPORTED: "SOP Class Not Supported",
+    Status.UNRECOGNIZED_OPERATION: "Unrecognized Operation",
+    Status.MISTYPED_ARGUMENT: "Mistyped Argument",
+    Status.OUT_OF_RESOURCES: "Out of Resources",
+    Status.DATA_SET_DOES_NOT_MATCH_SOP_CLASS: "Data Set Does Not Match SOP Class",
+    Status.CANNOT_UNDERSTAND: "Cannot Understand",
+}
 
-    limit: str
 
-    def __new__(cls, limit: str, cause: str) -> "Excess":
+class Cause(str):
+    """A cause, in words, and its `kind`, by which it is counted: one of a few, and never text of a peer."""
+
+    kind: str
+
+    def __new__(cls: type[_C], kind: str, cause: str) -> _C:
         self = super().__new__(cls, cause)
-        self.limit = limit
+        self.kind = kind
         return self
 
-    def __reduce__(self) -> tuple[type["Excess"], tuple[str, str]]:  # so that it can be copied and pickled
-        return Excess, (self.limit, str(self))
+    def __reduce__(self: _C) -> tuple[type[_C], tuple[str, str]]:  # so that it can be copied and pickled
+        return type(self), (self.kind, str(self))
+
+
+class Excess(Cause):
+    """A cause that is a limit of ours: `limit`, its kind, is the attribute of `Config` that sets it."""
+
+    @property
+    def limit(self) -> str:
+        return self.kind
+
+
+def kind_of(cause: str) -> str:
+    """The kind of a cause; of one without, as all are that PS3.8 or PS3.7 does not allow, it is ``protocol``."""
+    return cause.kind if isinstance(cause, Cause) else "protocol"
 
 
 class _Fault(Exception):

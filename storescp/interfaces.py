@@ -1,5 +1,7 @@
 """The contracts for whoever embeds a Storage SCP: where instances go, and who is told what happens."""
 
+import os
+from itertools import count
 from typing import Any
 
 import attrs
@@ -21,9 +23,21 @@ class Certificate:
     names: tuple[str, ...] = ()  # alternative ones: dns:…, ip:…, uri:…, email:…
 
 
+_run = os.urandom(3).hex()
+_numbers = count(1)
+
+
+def _next_id() -> str:
+    return f"{_run}-{next(_numbers)}"
+
+
 @attrs.define(eq=False, kw_only=True, on_setattr=attrs.setters.frozen)
 class Association:
-    """Who is at the other end. Text from the peer: latin-1, not escaped; compared by identity."""
+    """Who is at the other end. Text from the peer: latin-1, not escaped; compared by identity.
+
+    `id` is ours, such as ``3f9a2c-17``, by which all that is told of it can be found; no other has it, in this process
+    and, as good as surely, in any other.
+    """
 
     peer: str
     calling_ae_title: str
@@ -31,6 +45,7 @@ class Association:
     implementation_class_uid: str = ""
     implementation_version_name: str = ""
     certificate: Certificate | None = None  # where TLS has asked for one
+    id: str = attrs.field(factory=_next_id)
     # Whom its user identity has proved to be there; set before `association_accepted`.
     user: str | None = attrs.field(default=None, on_setattr=attrs.setters.NO_OP)
 
@@ -118,7 +133,8 @@ class IStorage(Interface):
 class IAssociationObserver(Interface):
     """Is told what happens. Calls come on the reactor's thread; one that raises is logged and harms nobody.
 
-    A cause is in our words. It is an `Excess` where a limit of ours was reached, as is then that of a `StoreFailure`.
+    A cause is in our words, and `kind_of` tells of which kind it is. It is an `Excess` where a limit of ours was
+    reached, as is then that of a `StoreFailure`.
     """
 
     def association_requested(association: Association, request: AAssociateRQ) -> None:
@@ -135,6 +151,9 @@ class IAssociationObserver(Interface):
 
     def instance_opened(association: Association, request: StoreRequest, name: str | None) -> None:
         """The storage is ready to take the instance; `name` is its sink's."""
+
+    def instance_received(association: Association, request: StoreRequest, size: int) -> None:
+        """All `size` bytes of the data set have come, and the storage makes it safe."""
 
     def instance_stored(association: Association, request: StoreRequest, size: int) -> None:
         """The instance is safe; its data set has `size` bytes."""
@@ -174,6 +193,8 @@ class AssociationObserver:
     def message_received(self, association: Association, context: PresentationContext, command: Command) -> None: ...
 
     def instance_opened(self, association: Association, request: StoreRequest, name: str | None) -> None: ...
+
+    def instance_received(self, association: Association, request: StoreRequest, size: int) -> None: ...
 
     def instance_stored(self, association: Association, request: StoreRequest, size: int) -> None: ...
 

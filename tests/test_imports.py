@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import storescp
 
 # From top to bottom: a floor imports only from floors above it.
-FLOORS = ("errors", "uids", "config", "ul", "dimse", "interfaces", "storage", "server", "testing", "program")
+FLOORS = ("errors", "uids", "config", "ul", "dimse", "interfaces", "storage", "server", "testing", "watch", "program")
 FACADES = ("storescp", "storescp.__main__")  # these may import anything, and nobody them
 REACTOR = "twisted.internet.reactor"
 

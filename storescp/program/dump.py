@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from storescp.dimse.commands import CEchoRQ, CEchoRSP, Command, CStoreRQ, CStoreRSP, OtherRQ, OtherRSP
-from storescp.errors import Status
+from storescp.errors import STATUS_WORDS
 from storescp.interfaces import PresentationContext
 from storescp.uids import (
     EXPLICIT_BE,
@@ -41,18 +41,6 @@ _CONTEXT_RESULTS = {
     PresentationContextAC.ABSTRACT_SYNTAX_NOT_SUPPORTED: "Rejected - Abstract Syntax Not Supported",
     PresentationContextAC.TRANSFER_SYNTAXES_NOT_SUPPORTED: "Rejected - Transfer Syntax Not Supported",
 }
-_RJ_RESULTS = {1: "Rejected Permanent", 2: "Rejected Transient"}
-_RJ_SOURCES = {1: "Service User", 2: "Service Provider (ACSE)", 3: "Service Provider (Presentation)"}
-_RJ_REASONS = {
-    (1, 1): "No Reason Given",
-    (1, 2): "Application Context Name Not Supported",
-    (1, 3): "Calling AE Title Not Recognized",
-    (1, 7): "Called AE Title Not Recognized",
-    (2, 1): "No Reason Given",
-    (2, 2): "Protocol Version Not Supported",
-    (3, 1): "Temporary Congestion",
-    (3, 2): "Local Limit Exceeded",
-}
 _ABORT_SOURCES = {AAbort.SERVICE_USER: "Service User", AAbort.SERVICE_PROVIDER: "Service Provider"}
 _ABORT_REASONS = {
     0: "Reason Not Specified",
@@ -63,17 +51,6 @@ _ABORT_REASONS = {
     6: "Invalid PDU Parameter Value",
 }
 _PRIORITIES = {0: "Medium", 1: "High", 2: "Low"}
-_STATUSES: dict[int, str] = {
-    Status.SUCCESS: "Success",
-    Status.PROCESSING_FAILURE: "Processing Failure",
-    Status.DUPLICATE_SOP_INSTANCE: "Duplicate SOP Instance",
-    Status.SOP_CLASS_NOT_SUPPORTED: "SOP Class Not Supported",
-    Status.UNRECOGNIZED_OPERATION: "Unrecognized Operation",
-    Status.MISTYPED_ARGUMENT: "Mistyped Argument",
-    Status.OUT_OF_RESOURCES: "Out of Resources",
-    Status.DATA_SET_DOES_NOT_MATCH_SOP_CLASS: "Data Set Does Not Match SOP Class",
-    Status.CANNOT_UNDERSTAND: "Cannot Understand",
-}
 _IDENTITY_TYPES = {1: "Username", 2: "Username and Passcode", 3: "Kerberos", 4: "SAML", 5: "JSON Web Token"}
 _SYNTAX_NAMES = {
     IMPLICIT_LE: "Little Endian Implicit",
@@ -219,10 +196,9 @@ def _identity(item: UserIdentityRQ) -> str:
 
 def rejection(answer: AAssociateRJ) -> str:
     """Result, source and reason of an A-ASSOCIATE-RJ in words."""
-    result = _RJ_RESULTS.get(answer.result, str(answer.result))
-    source = _RJ_SOURCES.get(answer.source, str(answer.source))
-    reason = _RJ_REASONS.get((answer.source, answer.reason), str(answer.reason))
-    return f"Result: {result}, Source: {source}, Reason: {reason}"
+    result = answer.RESULTS.get(answer.result, str(answer.result))
+    source = answer.SOURCES.get(answer.source, str(answer.source))
+    return f"Result: {result}, Source: {source}, Reason: {answer.in_words}"
 
 
 def accepts_storage(request: AAssociateRQ, answer: AAssociateAC) -> bool:
@@ -270,7 +246,7 @@ def abort(pdu: AAbort | PAbort) -> list[str]:
 
 def status(code: int) -> str:
     """A status as ``0xA700 (Out of Resources)``."""
-    words = _STATUSES.get(code)
+    words = STATUS_WORDS.get(code)
     return f"0x{code:04X} ({words})" if words else f"0x{code:04X}"
 
 

@@ -15,12 +15,12 @@ from storescp.dimse.commands import CEchoRQ, Command, CStoreRQ, CStoreRSP, Other
 from storescp.errors import Excess, Status, StoreFailure
 from storescp.interfaces import Association, AssociationObserver, PresentationContext, StoreRequest
 from storescp.program import dump
-from storescp.program.escaping import escape, shorten
 from storescp.program.options import spelling
-from storescp.program.sparing import Sparing
 from storescp.uids import IMPLICIT_LE, VERSION
 from storescp.ul.machine import PAbort
 from storescp.ul.pdu import AAbort, AAssociateAC, AAssociateRJ, AAssociateRQ
+from storescp.watch.escaping import escape, shorten
+from storescp.watch.sparing import LINES, Sparing, host_of
 
 _log = Logger(namespace="storescp")
 
@@ -31,7 +31,6 @@ _LEVELS = {
     "debug": frozenset({"debug", "info", "warn", "error", "critical"}),
 }
 PERMANENT = 1  # the result of an A-ASSOCIATE-RJ that waiting does not help
-LINES = 600  # a minute about the mistakes of one host
 _LETTERS = {"debug": "D", "info": "I", "warn": "W", "error": "E", "critical": "E"}
 
 
@@ -205,8 +204,3 @@ def _who(association: Association) -> str:
 def _why(cause: str) -> str:
     """A cause, and the option where it is a limit."""
     return f"{cause} ({spelling(cause.limit)})" if isinstance(cause, Excess) else cause
-
-
-def host_of(peer: str) -> str:
-    """Of an address as the log shows it, what all connections of a peer have in common."""
-    return peer.rpartition(":")[0] or peer

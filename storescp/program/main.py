@@ -8,11 +8,11 @@ from twisted.logger import globalLogBeginner
 
 from storescp.config import Config, ConfigError
 from storescp.errors import CannotStart
-from storescp.program.escaping import escape
 from storescp.program.logs import AssociationLog, TextObserver
 from storescp.program.options import UsageError, make_parser, parse, usage_error
 from storescp.program.process import allow_descriptors, reload_on_hangup, take_over
 from storescp.program.service import StorageSCPService, service_for
+from storescp.watch.escaping import escape
 
 _ANY_PORT = re.compile(r"(tls:|haproxy:)*(tcp6?|ssl):0(:|$)")
 

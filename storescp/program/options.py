@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 import attrs
 
 from storescp.config import Config, ConfigError
-from storescp.program.escaping import escape
 from storescp.uids import VERSION
+from storescp.watch.escaping import escape
 
 
 @attrs.frozen

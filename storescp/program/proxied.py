@@ -11,6 +11,8 @@ from twisted.protocols.haproxy import proxyEndpoint
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from zope.interface import implementer
 
+from storescp.errors import Cause
+
 
 def proxied(endpoint: IStreamServerEndpoint, refusal: Callable[[str], str]) -> IStreamServerEndpoint:
     """`endpoint`, whose connections say in a PROXY header whose they are; one that does not is refused, in one line.
@@ -21,7 +23,7 @@ def proxied(endpoint: IStreamServerEndpoint, refusal: Callable[[str], str]) -> I
     return _Wrapped(inside, partial(_AnnouncedFactory, refusal))
 
 
-_NO_HEADER = "it does not begin with a valid PROXY header"
+_NO_HEADER = Cause("proxy_header", "it does not begin with a valid PROXY header")
 
 
 class _Refusing(ProtocolWrapper):

@@ -16,7 +16,6 @@ from twisted.python.failure import Failure
 from storescp.config import Config, ConfigError
 from storescp.errors import CannotStart
 from storescp.interfaces import IAssociationObserver, IStorage
-from storescp.program.audit import AuditObserver, JSONLines
 from storescp.program.gate import checkers_for, is_guarded, is_local, tls_for, without_tls
 from storescp.program.proxied import proxied
 from storescp.server.access import Access
@@ -27,6 +26,7 @@ from storescp.storage.directory import DirectoryStorage
 from storescp.storage.discard import DiscardStorage
 from storescp.storage.rules import Rules
 from storescp.storage.workers import Threads
+from storescp.watch.audit import AuditObserver, JSONLines
 
 _log = Logger()
 

@@ -9,11 +9,11 @@ from twisted.python import usage
 
 from storescp.config import ConfigError
 from storescp.errors import CannotStart
-from storescp.program.escaping import escape
 from storescp.program.logs import AssociationLog
 from storescp.program.options import UsageError, make_parser, parse, usage_error
 from storescp.program.process import allow_descriptors, fail_at_exit, reload_on_hangup, take_over
 from storescp.program.service import StorageSCPService, service_for
+from storescp.watch.escaping import escape
 
 
 class Options(usage.Options):

@@ -27,7 +27,7 @@ from storescp.dimse.commands import (
     read_us,
 )
 from storescp.dimse.messages import MessageReader, encode_message
-from storescp.errors import Excess, InvalidCommand, InvalidMessage, InvalidPDU, Status, StoreFailure
+from storescp.errors import Cause, Excess, InvalidCommand, InvalidMessage, InvalidPDU, Status, StoreFailure
 from storescp.interfaces import Association, IInstanceSink, IStorage, PresentationContext, StoreRequest
 from storescp.server.access import Access, Entry, entry_for
 from storescp.server.census import Census, Seat
@@ -65,7 +65,7 @@ _MESSAGE_ID = 0x0110
 _C_STORE_RQ = 0x0001
 _C_ECHO_RQ = 0x0030
 
-STOPS = "this server stops"
+STOPS = Cause("stop", "this server stops")
 
 # Instances received and not yet answered, of all associations, from which on nobody receives ahead of an answer: each
 # may keep a batch in memory, a file open, and others waiting for the disk.
@@ -321,7 +321,8 @@ class Acceptor(ServiceUser):
 
     def _abort(self, sink: IInstanceSink) -> "Deferred[Any]":
         self._dropping += 1
-        return self._await(maybeDeferred(sink.abort)).addErrback(_sink_failed, "at abort").addCallback(self._dropped)
+        forgotten = self._await(maybeDeferred(sink.abort)).addErrback(self._sink_failed, "at abort")
+        return forgotten.addCallback(self._dropped)
 
     def _dropped(self, _result: object) -> None:
         self._dropping -= 1
@@ -438,7 +439,7 @@ class Acceptor(ServiceUser):
 
     def _wait_for(self, room: "Deferred[Any]") -> None:
         self.provider.hold()
-        self._await(room).addErrback(_sink_failed, "to make room").addBoth(self._resume)
+        self._await(room).addErrback(self._sink_failed, "to make room").addBoth(self._resume)
 
     def _instance_too_large(self) -> None:
         sink, self._sink = self._sink, None
@@ -457,8 +458,9 @@ class Acceptor(ServiceUser):
     def _finish(self, context: PresentationContext, request: StoreRequest) -> None:
         sink, self._sink = self._sink, None
         assert sink is not None
-        finished = maybeDeferred(sink.finish)
         size = self._received
+        self._observers.tell("instance_received", self._association, request, size)
+        finished = maybeDeferred(sink.finish)
         finished.addCallbacks(self._stored, self._not_stored, callbackArgs=(request, size), errbackArgs=(request,))
         self._finished(context, request, finished)
 
@@ -500,7 +502,9 @@ class Acceptor(ServiceUser):
             self._observers.tell("instance_dropped", self._association, request, self._cause)
             return Status.PROCESSING_FAILURE  # nobody will hear it
         if not isinstance(error, StoreFailure):
-            _log.failure("Storing an instance failed in an unexpected way", failure=failure)
+            _log.failure(
+                "Storing an instance failed in an unexpected way", failure=failure, association=request.association.id
+            )
             error = StoreFailure("an unexpected failure")
         self._observers.tell("instance_refused", self._association, request, error)
         return error.status
@@ -539,7 +543,7 @@ class Acceptor(ServiceUser):
 
     def _stalled(self) -> None:
         seconds = self._service.config.storage_timeout
-        self._give_up(f"the storage has not answered for {seconds:g} s (--storage-timeout)")
+        self._give_up(Cause("storage_timeout", f"the storage has not answered for {seconds:g} s (--storage-timeout)"))
 
     def _give_up(self, cause: str) -> None:
         """Abort the association, and what the storage does for it."""
@@ -551,13 +555,18 @@ class Acceptor(ServiceUser):
             awaited.cancel()
 
     def _failed(self, failure: Failure) -> None:
-        _log.failure("An answer could not be sent: this is a mistake in storescp", failure=failure)
-        self.provider.abort("this server failed")
+        assert self._association is not None
+        _log.failure(
+            "An answer could not be sent: this is a mistake in storescp",
+            failure=failure,
+            association=self._association.id,
+        )
+        self.provider.abort(Cause("failure", "this server failed"))
 
-
-def _sink_failed(failure: Failure, what: str) -> None:
-    if not failure.check(CancelledError):  # then it was given up
-        _log.failure("A sink failed {what}", failure=failure, what=what)
+    def _sink_failed(self, failure: Failure, what: str) -> None:
+        if not failure.check(CancelledError):  # then it was given up
+            assert self._association is not None
+            _log.failure("A sink failed {what}", failure=failure, what=what, association=self._association.id)
 
 
 def _nothing() -> None:

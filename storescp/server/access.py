@@ -10,7 +10,7 @@ import attrs
 from twisted.cred.portal import Portal
 
 from storescp.config import Config, ConfigError, ae_title_fault
-from storescp.errors import CannotStart
+from storescp.errors import CannotStart, Cause
 from storescp.interfaces import Certificate
 from storescp.server.files import each_line
 from storescp.ul.negotiation import CALLING_AE_TITLE_NOT_RECOGNIZED, USER_IDENTITY_REFUSED, Rejection
@@ -141,7 +141,9 @@ class Access:
 
     def refusal(self, host: str) -> str:
         """Why connections from this host are not served; empty where they are."""
-        return "" if self.list.admits(host) else "this network is not allowed (--allow, --allow-file)"
+        if self.list.admits(host):
+            return ""
+        return Cause("allow", "this network is not allowed (--allow, --allow-file)")
 
 
 def _address(host: str) -> _Address | None:

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from storescp.config import Config
-from storescp.errors import AbortReason, InvalidMessage, InvalidPDU
+from storescp.errors import AbortReason, Cause, InvalidMessage, InvalidPDU
 from storescp.interfaces import Certificate
 from storescp.server.timers import Timer
 from storescp.server.turns import GLANCE, TURN, Turns
@@ -51,6 +51,9 @@ _CONTROL: dict[int, _Control] = {
 }
 _LENGTHS = dict.fromkeys((AAssociateRJ.TYPE, AReleaseRQ.TYPE, AReleaseRP.TYPE, AAbort.TYPE), 4)
 _UNEXPECTED = "unexpected {} PDU"
+_BY_PEER = Cause("peer", "by the peer")
+_LOST = Cause("connection", "the connection was lost")
+_FAILED = Cause("failure", "this server failed")
 # To look up a member of an enumeration takes as long as the action of P-DATA.
 _P_DATA_TF, _EVT10 = PDataTF.TYPE, Evt.P_DATA_TF
 _DATA_TRANSFER = (Sta.Sta6, Sta.Sta7)  # the states in which P-DATA is indicated
@@ -144,15 +147,15 @@ def describe(address: IAddress | None) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _failed(reason: Failure) -> str:
+def _failed(reason: Failure) -> Cause:
     """Why a transport has failed otherwise than by an end of the connection: TLS has."""
     text = reason.getErrorMessage()
     if not reason.value.__class__.__module__.startswith("OpenSSL"):
-        return text
+        return Cause("connection", text)
     said = _OPENSSL_REASON.findall(text)  # it prints as a list of (library, function, reason)
     if any(each in _NO_TLS for each in said):
-        return "it does not speak TLS, and this port does"
-    return f"TLS failed: {said[-1] if said else text}"
+        return Cause("tls", "it does not speak TLS, and this port does")
+    return Cause("tls", f"TLS failed: {said[-1] if said else text}")
 
 
 class ULProtocol(Protocol):
@@ -205,7 +208,7 @@ class ULProtocol(Protocol):
         self._send_now: Callable[[bytes], int | Exception] | None = None
         self._holds = 0
         self._cause = _UNEXPECTED.format("P-DATA-TF")  # what an abort by the provider is put down to
-        self._lost = "the connection was lost"  # and what the end of the transport is
+        self._lost = _LOST  # and what the end of the transport is
 
     @property
     def state(self) -> Sta:
@@ -280,7 +283,7 @@ class ULProtocol(Protocol):
         except Exception:
             _log.failure("An association failed: this is a mistake in storescp")
             self._stop_receiving()
-            self.abort("this server failed")
+            self.abort(_FAILED)
         finally:
             self._receiving = False
 
@@ -346,7 +349,7 @@ class ULProtocol(Protocol):
             self._invalid_received(error)
             return
         cause = self._cause
-        self._cause = "by the peer" if event is Evt.A_ABORT else _UNEXPECTED.format(name)
+        self._cause = _BY_PEER if event is Evt.A_ABORT else _UNEXPECTED.format(name)
         self._machine.process(event, pdu)
         self._cause = cause
 
@@ -527,17 +530,19 @@ class ULProtocol(Protocol):
     # The timers.
 
     def _artim_expired(self) -> None:
-        self._end_unrequested(f"no A-ASSOCIATE-RQ within {self._limits.acse_timeout:g} s (-ta)")
+        seconds = self._limits.acse_timeout
+        self._end_unrequested(Cause("acse_timeout", f"no A-ASSOCIATE-RQ within {seconds:g} s (-ta)"))
         self._machine.process(Evt.ARTIM_EXPIRED)
 
     def _silence_expired(self) -> None:
-        self.abort(f"nothing from the peer for {self._limits.timeout:g} s (-to)")
+        self.abort(Cause("timeout", f"nothing from the peer for {self._limits.timeout:g} s (-to)"))
 
     def _fragment_expired(self) -> None:
-        self.abort(f"no further fragment of a message for {self._limits.dimse_timeout:g} s (-td)")
+        seconds = self._limits.dimse_timeout
+        self.abort(Cause("dimse_timeout", f"no further fragment of a message for {seconds:g} s (-td)"))
 
     def _unread_expired(self) -> None:
-        self._lost = f"the peer has not read what was sent to it for {UNREAD:g} s"
+        self._lost = Cause("unread", f"the peer has not read what was sent to it for {UNREAD:g} s")
         self._abort_transport()
 
     def _abort_transport(self) -> None:

@@ -150,6 +150,18 @@ class AAssociateRJ:
     """A-ASSOCIATE-RJ, PS3.8 Table 9-21: its result, source and reason."""
 
     TYPE: ClassVar[int] = 0x03
+    RESULTS: ClassVar = {1: "Rejected Permanent", 2: "Rejected Transient"}
+    SOURCES: ClassVar = {1: "Service User", 2: "Service Provider (ACSE)", 3: "Service Provider (Presentation)"}
+    REASONS: ClassVar = {
+        (1, 1): "No Reason Given",
+        (1, 2): "Application Context Name Not Supported",
+        (1, 3): "Calling AE Title Not Recognized",
+        (1, 7): "Called AE Title Not Recognized",
+        (2, 1): "No Reason Given",
+        (2, 2): "Protocol Version Not Supported",
+        (3, 1): "Temporary Congestion",
+        (3, 2): "Local Limit Exceeded",
+    }  # by source
 
     result: int
     source: int
@@ -161,6 +173,11 @@ class AAssociateRJ:
     @classmethod
     def decode(cls, body: memoryview) -> "AAssociateRJ":
         return cls(*_decode_four(body, "A-ASSOCIATE-RJ"))
+
+    @property
+    def in_words(self) -> str:
+        """Its reason, as the standard words it."""
+        return self.REASONS.get((self.source, self.reason), str(self.reason))
 
 
 class PDataTF:

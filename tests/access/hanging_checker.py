@@ -10,9 +10,9 @@ from twisted.logger import globalLogBeginner
 from zope.interface import implementer
 
 from storescp import Access, AuditObserver, Config, DiscardStorage, IUsername, Realm, StorageSCPFactory
-from storescp.program.audit import JSONLines
 from storescp.program.logs import AssociationLog, TextObserver
 from storescp.server import identity
+from storescp.watch.audit import JSONLines
 
 VERIFYING = 1.0  # seconds
 

@@ -20,7 +20,6 @@ from zope.interface import implementer
 
 from storescp.config import Config
 from storescp.dimse.commands import CEchoRSP
-from storescp.program.audit import AuditObserver, Event
 from storescp.program.logs import AssociationLog, TextObserver
 from storescp.server.factory import StorageSCPFactory
 from storescp.storage import directory as storage
@@ -30,6 +29,7 @@ from storescp.storage.rules import Rules
 from storescp.storage.workers import AtOnce
 from storescp.testing import SCU
 from storescp.ul.pdu import AAssociateAC
+from storescp.watch.audit import AuditObserver, Event
 from tests.clocks import BusyClock
 from tests.fuzz.steps import Act, Step
 from tests.fuzz.streams import ABORT, is_whole, messages, split_pdus, uid

@@ -17,7 +17,6 @@ from storescp.dimse.commands import CStoreRQ, OtherRQ
 from storescp.errors import Excess, StoreFailure
 from storescp.interfaces import Association, IStorage
 from storescp.program import logs
-from storescp.program.escaping import escape, shorten
 from storescp.program.logs import AssociationLog, TextObserver
 from storescp.server.factory import StorageSCPFactory
 from storescp.server.protocol import ULProtocol
@@ -34,6 +33,7 @@ from storescp.ul.items import (
     UserIdentityRQ,
 )
 from storescp.ul.pdu import AAbort, AAssociateRQ
+from storescp.watch.escaping import escape, shorten
 from tests.program import make_directory
 from tests.recorders import RecordingSink, RecordingStorage
 

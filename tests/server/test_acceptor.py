@@ -464,8 +464,8 @@ class WindowTests(ServerTestCase):
         self.finished[0].callback(None)
         self.assertEqual(
             [
-                *("message_received", "instance_opened", "association_aborted", "instance_stored"),
-                "association_ended",
+                *("message_received", "instance_opened", "instance_received", "association_aborted"),
+                *("instance_stored", "association_ended"),
             ],
             self.observer.names,
         )
@@ -560,7 +560,12 @@ class StallTests(ServerTestCase):
         (request,) = self.storage.requests
         self.assertEqual(["finished"], self.cancelled)
         self.assertEqual(
-            [("association_aborted", AAbort(0, 0), STALLED), ("instance_dropped", request, STALLED)], self.ends()
+            [
+                ("instance_received", request, 23),
+                ("association_aborted", AAbort(0, 0), STALLED),
+                ("instance_dropped", request, STALLED),
+            ],
+            self.ends(),
         )
 
     def test_write(self) -> None:

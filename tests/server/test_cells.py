@@ -465,7 +465,12 @@ class BadSessionTests(CellTestCase):
     REQUESTED: ClassVar[list[Event]] = [("association_requested",), ("association_accepted",)]
     ECHOES: ClassVar[list[Event]] = [("message_received",), ("message_sent",)]
     OPENED: ClassVar[list[Event]] = [("message_received",), ("instance_opened", "1.2.3", "recorded")]
-    STORES: ClassVar[list[Event]] = [*OPENED, ("instance_stored", "1.2.3", 23), ("message_sent",)]
+    STORES: ClassVar[list[Event]] = [
+        *OPENED,
+        ("instance_received", "1.2.3", 23),
+        ("instance_stored", "1.2.3", 23),
+        ("message_sent",),
+    ]
 
     def check(self, session: bytes, heard: bytes, end: str, told: list[Event]) -> None:
         """This is the outcome of the session, wherever it is cut in two, and byte by byte."""

@@ -78,12 +78,13 @@ class EventTests(ServerTestCase):
         )
 
     def test_stored(self) -> None:
-        """An instance that is stored is told when it begins, by its name, when it is safe, and when that was said."""
+        """An instance that is stored is told when it begins, when it is whole, when it is safe, and when that was said."""
         self.scu().store("1.2.3", DATA_SET)
         (request,) = self.storage.requests
         self.check(
             ("message_received", ON_CT, STORE_RQ),
             ("instance_opened", request, "recorded"),
+            ("instance_received", request, 23),
             ("instance_stored", request, 23),
             ("message_sent", ON_CT, store_rsp(0)),
         )
@@ -110,6 +111,7 @@ class EventTests(ServerTestCase):
         self.check(
             ("message_received", ON_CT, STORE_RQ),
             ("instance_opened", request, "recorded"),
+            ("instance_received", request, 23),
             ("instance_refused", request, failure),
             ("message_sent", ON_CT, store_rsp(0xA700)),
         )
@@ -144,7 +146,7 @@ class EventTests(ServerTestCase):
             scu = SCU(factory, self.clock)
             scu.store("1.2.3", DATA_SET)
             scu.release()
-            self.assertEqual(8, len(self.observer.associations))
+            self.assertEqual(9, len(self.observer.associations))
             told.append(set(self.observer.associations))
         self.assertEqual([1, 1, 2], [len(told[0]), len(told[1]), len(told[0] | told[1])])
 
@@ -201,7 +203,9 @@ class EndedTests(ServerTestCase):
             peer = self.associated()
             peer.write(STORE)
             peer.disconnect()
-            self.assertEqual(["message_received", "instance_opened", "association_aborted"], self.told())
+            self.assertEqual(
+                ["message_received", "instance_opened", "instance_received", "association_aborted"], self.told()
+            )
             finished.callback(outcome)
             self.assertEqual([told, "association_ended"], self.told())
 

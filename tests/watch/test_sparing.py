@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from storescp.program.sparing import KINDS, Sparing
+from storescp.watch.sparing import KINDS, Sparing
 
 
 class Kind:

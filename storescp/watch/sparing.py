@@ -5,7 +5,13 @@ from collections.abc import Callable, Hashable
 import attrs
 
 MINUTE = 60.0  # seconds
+LINES = 600  # a minute about the mistakes of one host
 KINDS = 1024  # remembered at a time: who has many addresses must not cost memory for each of them
+
+
+def host_of(peer: str) -> str:
+    """Of an address as the log shows it, what all connections of a peer have in common."""
+    return peer.rpartition(":")[0] or peer
 
 
 @attrs.define

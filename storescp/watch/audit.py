@@ -11,11 +11,10 @@ from twisted.logger import Logger
 
 from storescp.errors import CannotStart, StoreFailure
 from storescp.interfaces import Association, AssociationObserver, StoreRequest
-from storescp.program.escaping import shorten
-from storescp.program.logs import LINES, host_of
-from storescp.program.sparing import Sparing
 from storescp.ul.machine import PAbort
 from storescp.ul.pdu import AAbort, AAssociateAC, AAssociateRJ, AAssociateRQ
+from storescp.watch.escaping import shorten
+from storescp.watch.sparing import LINES, Sparing, host_of
 
 _log = Logger()
 

@@ -24,13 +24,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from storescp.config import Config
 from storescp.errors import CannotStart, StoreFailure
 from storescp.interfaces import Association, Certificate
-from storescp.program.audit import AuditObserver, JSONLines
 from storescp.program.service import service_for
 from storescp.server.access import Access
 from storescp.server.factory import StorageSCPFactory
 from storescp.server.identity import Realm
 from storescp.ul.machine import PAbort
 from storescp.ul.pdu import AAssociateRJ
+from storescp.watch.audit import AuditObserver, JSONLines
 from tests.recorders import RecordingSink, RecordingStorage
 from tests.server import (
     ABORT,

@@ -1,0 +1,1 @@
+"""What is told of what happens: observers, and what shows what they know."""
