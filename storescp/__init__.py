@@ -10,7 +10,9 @@ from storescp.interfaces import (
     IInstanceSink,
     IStorage,
     IUser,
+    IWatchedStorage,
     PresentationContext,
+    Room,
     StoreRequest,
 )
 from storescp.program.service import service_for
@@ -45,8 +47,10 @@ __all__ = [
     "IStorage",
     "IUser",
     "IUsername",
+    "IWatchedStorage",
     "PresentationContext",
     "Realm",
+    "Room",
     "Rules",
     "Status",
     "StorageSCPFactory",

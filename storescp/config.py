@@ -12,6 +12,7 @@ VERBOSITIES = ("quiet", "normal", "verbose", "debug")
 DURABILITIES = ("full", "file", "none")
 ON_DUPLICATE = ("keep", "reject", "overwrite")
 TLS_PROFILES = ("bcp195", "bcp195-modified")
+LOG_FORMATS = ("text", "json")
 
 
 class ConfigError(ValueError):
@@ -98,6 +99,9 @@ class Config:
     port: int | None = attrs.field(default=None, validator=optional(_within(0, 65535)))
     listen: tuple[str, ...] = attrs.field(default=(), converter=_strings)
     verbosity: str = attrs.field(default="normal", validator=_one_of(VERBOSITIES))
+    log_format: str = attrs.field(default="text", validator=_one_of(LOG_FORMATS))
+    log_associations: bool = False
+    http: str | None = None
     ae_title: str = attrs.field(default="STORESCP", validator=_ae_title)
     require_called_aet: bool = False
     # Who may come in; docs/security.rst says how.

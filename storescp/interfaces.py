@@ -130,6 +130,26 @@ class IStorage(Interface):
         """
 
 
+@attrs.frozen(kw_only=True)
+class Room:
+    """What a storage has left: bytes that may still be written, of those there are in all; and its temporary files."""
+
+    place: str
+    free: int
+    total: int
+    temporary: int
+
+
+class IWatchedStorage(IStorage):
+    """A storage that can say how it is. Nobody need be one: what it would say is then left out where it is shown."""
+
+    def look() -> "Deferred[Room]":
+        """See how much room there is. Called when the one before has fired."""
+
+    def probe() -> "Deferred[None]":
+        """Find out whether an instance could be stored now, and leave nothing behind; fails with why not."""
+
+
 class IAssociationObserver(Interface):
     """Is told what happens. Calls come on the reactor's thread; one that raises is logged and harms nobody.
 

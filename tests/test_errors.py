@@ -1,13 +1,39 @@
 # mypy: allow-untyped-calls
 """The errors and the codes they are answered with."""
 
+import ast
 import copy
 import errno
 import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from storescp.errors import AbortReason, Excess, InvalidCommand, InvalidMessage, InvalidPDU, Status, StoreFailure
+import storescp
+from storescp.errors import (
+    AbortReason,
+    Cause,
+    Excess,
+    InvalidCommand,
+    InvalidMessage,
+    InvalidPDU,
+    Status,
+    StoreFailure,
+    kind_of,
+)
+
+# The kinds of causes that are no limits, but for ``protocol``, which is that of all that have none of their own.
+KINDS = {
+    *("timeout", "acse_timeout", "dimse_timeout", "storage_timeout"),
+    *("peer", "connection", "unread", "stop", "failure", "tls", "proxy_header", "allow"),
+}
+COPIES: list[Callable[[Any], Any]] = [
+    copy.copy,
+    copy.deepcopy,
+    *(lambda cause, number=number: pickle.loads(pickle.dumps(cause, number)) for number in range(6)),
+]
 
 
 class CodeTests(SynchronousTestCase):
@@ -77,15 +103,66 @@ class ExcessTests(SynchronousTestCase):
         self.assertEqual([True] * 4, [error.cause is cause for error in errors])
 
     def test_copied(self) -> None:
-        """It can be copied and pickled, as text can."""
+        """It can be copied and pickled, as text can, and is a limit still."""
         cause = Excess("max_contexts", "more than 128")
-        copies = [copy.copy(cause), copy.deepcopy(cause), pickle.loads(pickle.dumps(cause))]
-        self.assertEqual([("more than 128", "max_contexts")] * 3, [(each, each.limit) for each in copies])
+        copies = [made(cause) for made in COPIES]
+        expected = [(Excess, "more than 128", "max_contexts", "max_contexts")] * len(COPIES)
+        self.assertEqual(expected, [(type(each), str(each), each.limit, kind_of(each)) for each in copies])
 
     def test_plain(self) -> None:
         """A cause that is no limit is plain text; so is that of an error of the disk."""
         errors = [InvalidPDU("no"), StoreFailure.from_os_error(OSError(errno.EIO, "no"))]
         self.assertEqual([("no", str)] * 2, [(error.cause, type(error.cause)) for error in errors])
+
+
+class CauseTests(SynchronousTestCase):
+    """The kind by which a cause is counted."""
+
+    def test_words(self) -> None:
+        """A cause is text like any other, whoever reads it as that, and knows its kind."""
+        cause = Cause("peer", "by the peer")
+        self.assertEqual(("by the peer", "no: by the peer", "peer"), (cause, f"no: {cause}", cause.kind))
+        self.assertEqual({"by the peer": 1}, {cause: 1})
+
+    def test_kind(self) -> None:
+        """That of a cause is its own, that of a limit the limit; all else is a mistake in the protocol."""
+        causes = [Cause("peer", "by the peer"), Excess("max_contexts", "more than 128"), "unexpected P-DATA-TF PDU", ""]
+        self.assertEqual(["peer", "max_contexts", "protocol", "protocol"], list(map(kind_of, causes)))
+
+    def test_words_say_nothing(self) -> None:
+        """What a cause says, and what is made of it, is never its kind: words may be a peer's."""
+        self.assertEqual(["protocol"] * 3, list(map(kind_of, ["peer", "max_contexts", Cause("peer", "stop").upper()])))
+        self.assertEqual("peer", kind_of(Cause("peer", "stop")))
+
+    def test_copied(self) -> None:
+        """It can be copied and pickled, as text can, and is no limit then either."""
+        cause = Cause("peer", "by the peer")
+        copies = [made(cause) for made in COPIES]
+        expected = [(Cause, "by the peer", "peer")] * len(COPIES)
+        self.assertEqual(expected, [(type(each), str(each), kind_of(each)) for each in copies])
+
+    def test_carried(self) -> None:
+        """Every error of a peer hands it on with its kind."""
+        cause = Cause("failure", "this server failed")
+        errors = [
+            InvalidPDU(cause),
+            InvalidMessage(cause),
+            InvalidCommand(cause, Status.MISTYPED_ARGUMENT),
+            StoreFailure(cause),
+        ]
+        self.assertEqual(["failure"] * 4, [kind_of(error.cause) for error in errors])
+
+    def test_closed(self) -> None:
+        """There are these kinds and no others: each stands in the source as it is, and none is made up as it runs."""
+        self.assertEqual({repr(kind) for kind in KINDS}, set(kinds_in_source()))
+
+
+def kinds_in_source() -> Iterator[str]:
+    """What stands as the kind of each `Cause` that is made."""
+    for path in Path(storescp.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Cause":
+                yield ast.unparse(node.args[0])
 
 
 class DiskTests(SynchronousTestCase):

@@ -2,16 +2,19 @@
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.logger import globalLogBeginner
 
 from storescp.config import Config, ConfigError
 from storescp.errors import CannotStart
-from storescp.program.logs import AssociationLog, TextObserver
-from storescp.program.options import UsageError, make_parser, parse, usage_error
+from storescp.program.command_line import Asked, make_parser, parse
+from storescp.program.lines import log_observer
+from storescp.program.logs import AssociationLog, summaries_for
+from storescp.program.notify import is_managed, notify
+from storescp.program.options import UsageError
 from storescp.program.process import allow_descriptors, reload_on_hangup, take_over
-from storescp.program.service import StorageSCPService, service_for
+from storescp.program.service import StorageSCPService, run_service, service_for
 from storescp.watch.escaping import escape
 
 _ANY_PORT = re.compile(r"(tls:|haproxy:)*(tcp6?|ssl):0(:|$)")
@@ -19,19 +22,32 @@ _ANY_PORT = re.compile(r"(tls:|haproxy:)*(tcp6?|ssl):0(:|$)")
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Serve until a signal ends it. The exit code."""
+    return exit_code(lambda: _run(parse(make_parser("storescp"), sys.argv[1:] if arguments is None else arguments)))
+
+
+def _run(asked: Asked) -> int:
+    if asked.check:
+        from storescp.program.check import check  # noqa: PLC0415  # a server needs none
+
+        return check(asked)
     try:
-        config = parse(make_parser("storescp"), sys.argv[1:] if arguments is None else arguments)
-        return _serve(config)
-    except UsageError as error:
-        return _fail(str(error), 2)
+        return _serve(asked.config)
     except ConfigError as error:
-        return _fail(str(usage_error(error)), 2)
+        raise asked.complaint(error) from None
+
+
+def exit_code(work: Callable[[], int]) -> int:
+    """What `work` returns; where it fails, that of its failure, which is told in one line."""
+    try:
+        return work()
+    except UsageError as error:
+        return _fail(error, 2)
     except CannotStart as error:
-        return _fail(str(error), 1)
+        return _fail(error, 1)
 
 
-def _fail(message: str, code: int) -> int:
-    print(f"storescp: error: {escape(message)}", file=sys.stderr)
+def _fail(error: Exception, code: int) -> int:
+    print(f"storescp: error: {escape(str(error))}", file=sys.stderr)
     return code
 
 
@@ -39,32 +55,21 @@ def _serve(config: Config) -> int:
     from twisted.internet import reactor  # noqa: PLC0415  # --help and mistakes need none
 
     take_over(reactor)
-    globalLogBeginner.beginLoggingTo(
-        [TextObserver(sys.stderr, config.verbosity)], redirectStandardIO=False, discardBuffer=True
-    )
+    globalLogBeginner.beginLoggingTo([log_observer(config, sys.stderr)], redirectStandardIO=False, discardBuffer=True)
     config = allow_descriptors(config)
     log = AssociationLog(config.verbosity)
-    service = service_for(config, observers=[log], reactor=reactor)
-    if service.reloads:
+    service = service_for(config, observers=[log, *summaries_for(config)], reactor=reactor)
+    if service.reloads or is_managed():
         reload_on_hangup(reactor, service.reload)
-    failures: list[Exception] = []
 
-    def start() -> None:
-        try:
-            service.privilegedStartService()
-            log.started()
-            service.startService()
-            _announce(config, service)
-        except Exception as error:
-            failures.append(error)
-            reactor.stop()
+    def started() -> None:
+        log.started()
+        service.startService()
+        _announce(config, service)
+        notify("READY=1")
 
-    # While it runs: signals are handled by then, and what a failure leaves half open is closed by stopping.
-    reactor.callWhenRunning(start)
-    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
-    reactor.run()
-    if failures:
-        raise failures[0]
+    reactor.addSystemEventTrigger("before", "shutdown", notify, "STOPPING=1")
+    run_service(reactor, service, started)
     return 0 if service.in_order else 1
 
 
@@ -74,3 +79,5 @@ def _announce(config: Config, service: StorageSCPService) -> None:
     for port in (getattr(address, "port", None) for address in service.addresses if asked):
         if port is not None:  # a socket of the file system has none
             print(f"storescp: listening on port {port}", flush=True)
+    if service.web is not None and service.web.any_port:
+        print(f"storescp: http on port {service.web.port}", flush=True)

@@ -1,15 +1,11 @@
-"""One table of options; the parser of both command lines is made from it, and a Config from what it parses."""
+"""The table of options, from which all is made that knows them: command lines, configuration file, manual."""
 
-import argparse
-import sys
-from collections.abc import Callable, Sequence
-from getpass import getpass
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any
 
 import attrs
 
-from storescp.config import Config, ConfigError
-from storescp.uids import VERSION
+from storescp.config import Config
 from storescp.watch.escaping import escape
 
 
@@ -28,6 +24,11 @@ class Option:
     kind: Callable[[str], Any] = str
     metavar: str | None = None
     repeated: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its long spelling without the dashes: what a configuration file calls it."""
+        return self.flags[-1].removeprefix("--")
 
 
 def number(text: str) -> int | None:
@@ -48,6 +49,7 @@ _LIMITS = "Limits"
 _NETWORK = "Network"
 _ACCESS = "Who may store"
 _TLS = "TLS"
+_WATCHING = "Watching"
 
 
 def _limit(flag: str, field: str, text: str, kind: Callable[[str], Any] = int) -> Option:
@@ -60,6 +62,21 @@ OPTIONS = (
     Option(_LOGGING, ("-q", "--quiet"), "verbosity", "quiet mode, prints no warnings or errors", "quiet"),
     Option(_LOGGING, ("-v", "--verbose"), "verbosity", "verbose mode, prints processing details", "verbose"),
     Option(_LOGGING, ("-d", "--debug"), "verbosity", "debug mode, prints debugging information", "debug"),
+    Option(
+        _LOGGING,
+        ("--log-format",),
+        "log_format",
+        "how a line of the log is written: text (default), or json, an object with time, level, association, message",
+        metavar="text|json",
+    ),
+    Option(
+        _LOGGING,
+        ("--log-associations",),
+        "log_associations",
+        "begin each line about an association with its id and, with -v, end it with a line that sums it up; json "
+        "does so always",
+        constant=True,
+    ),
     Option(
         _TITLES,
         ("-aet", "--aetitle"),
@@ -301,6 +318,14 @@ OPTIONS = (
         metavar="bcp195|bcp195-modified",
     ),
     Option(
+        _WATCHING,
+        ("--http",),
+        "http",
+        "serve a live page, /metrics for Prometheus, /healthz and /readyz on this Twisted endpoint or port; to this "
+        "machine alone, unless it has an interface= of its own",
+        metavar="ENDPOINT",
+    ),
+    Option(
         _NETWORK,
         ("--listen",),
         "listen",
@@ -309,124 +334,19 @@ OPTIONS = (
         metavar="ENDPOINT",
         repeated=True,
     ),
+    Option(_NETWORK, ("--port",), "port", "TCP port to listen on, 0 for any free one", kind=int, metavar="port"),
 )
-
-_FLAGS = {flag for option in OPTIONS for flag in option.flags}
-
-
-class UsageError(Exception):
-    """A command line that cannot be understood, in one line that says what to do."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(escape(message))
-
-
-def _asked_for_passcode(name: str) -> str:
-    """Raises ValueError."""
-    if not sys.stdin.isatty():
-        return sys.stdin.readline().rstrip("\r\n")
-    try:
-        passcode = getpass(f"Passcode of {name}: ")
-        again = getpass("The same again: ")
-    except (EOFError, KeyboardInterrupt):
-        raise ValueError("no passcode was given") from None
-    if passcode != again:
-        raise ValueError("the passcodes differ")
-    return passcode
-
-
-class _HashPasscode(argparse.Action):
-    def __call__(
-        self, parser: argparse.ArgumentParser, _namespace: object, name: Any, _flag: object = None
-    ) -> NoReturn:
-        try:
-            from storescp.server.users import users_line  # noqa: PLC0415  # of an extra
-        except ImportError as error:
-            raise UsageError(f"{error}; pip install 'storescp[users]'") from None
-        try:
-            print(users_line(name, _asked_for_passcode(name)))
-        except ValueError as error:
-            raise UsageError(escape(str(error))) from None
-        parser.exit()
-
-
-def make_parser(prog: str) -> argparse.ArgumentParser:
-    """The parser of `prog`: options and port anywhere on the line. Raises `UsageError`."""
-    parser = _Parser(
-        prog=prog,
-        usage=f"{prog} [options] port",
-        description="Receives DICOM instances over the network (Storage SCP) and stores them as files.",
-        allow_abbrev=False,
-        add_help=False,
-    )
-    general = parser.add_argument_group("General")
-    general.add_argument("-h", "--help", action="help", help="print this text and exit")
-    general.add_argument(
-        "--version", action="version", version=f"storescp {VERSION}", help="print the version and exit"
-    )
-    general.add_argument(
-        "--hash-passcode",
-        action=_HashPasscode,
-        default=argparse.SUPPRESS,
-        metavar="NAME",
-        help="ask for the passcode of a user, print the line of a --users file and exit",
-    )
-    groups: dict[str, Any] = {}
-    for option in OPTIONS:
-        group = groups.get(option.section) or groups.setdefault(
-            option.section, parser.add_argument_group(option.section)
-        )
-        group.add_argument(*option.flags, **_argparse_arguments(option))
-    network = groups[_NETWORK]
-    network.add_argument("port", nargs="?", type=int, help="TCP port to listen on, 0 for any free one")
-    network.add_argument("--port", dest="port_option", type=int, metavar="port", help="the same")
-    return parser
-
-
-def _argparse_arguments(option: Option) -> dict[str, Any]:
-    arguments: dict[str, Any] = {
-        "dest": option.field,
-        "default": argparse.SUPPRESS,  # defaults are Config's
-        "help": option.help.replace("%", "%%"),
-    }
-    if option.constant is not None:
-        return {**arguments, "action": "store_const", "const": option.constant}
-    action = "append" if option.repeated else "store"
-    return {**arguments, "action": action, "type": option.kind, "metavar": option.metavar}
-
-
-def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> Config:
-    """The configuration that a command line asks for. Raises `UsageError`."""
-    _refuse_abbreviations(arguments)
-    try:
-        values = vars(parser.parse_args(list(arguments)))
-    except argparse.ArgumentError as error:
-        raise UsageError(str(error)) from None
-    ports = [port for port in (values.pop("port"), values.pop("port_option")) if port is not None]
-    if len(ports) + ("listen" in values) != 1:
-        raise UsageError(f"give one port to listen on, as in '{parser.prog} 11112', or --listen, not both")
-    try:
-        return Config(port=ports[0] if ports else None, **values)
-    except ConfigError as error:
-        raise usage_error(error) from None
-
-
-def usage_error(error: ConfigError) -> UsageError:
-    """The same complaint in the words of the command line."""
-    return UsageError(escape(f"argument {spelling(error.field)}: {error.args[0]}"))
 
 
 def spelling(field: str) -> str:
     """How a command line spells what sets this attribute of `Config`."""
+    if field == "port":  # which needs no option
+        return field
     return next(("/".join(option.flags) for option in OPTIONS if option.field == field), field)
 
 
-def _refuse_abbreviations(arguments: Sequence[str]) -> None:
-    # argparse takes -p for -pdu even where it is told not to abbreviate; -dv, two flags in one, stays.
-    for argument in arguments:
-        if argument == "--":
-            return
-        if argument[:1] == "-" and argument not in _FLAGS and any(flag.startswith(argument) for flag in _FLAGS):
-            raise UsageError(escape(f"unrecognized arguments: {argument}"))
+class UsageError(Exception):
+    """A command line, or a configuration file, that cannot be understood, in one line that says what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(escape(message))

@@ -1,6 +1,6 @@
 """service_for: a whole Storage SCP as a Twisted service."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -18,14 +18,16 @@ from storescp.errors import CannotStart
 from storescp.interfaces import IAssociationObserver, IStorage
 from storescp.program.gate import checkers_for, is_guarded, is_local, tls_for, without_tls
 from storescp.program.proxied import proxied
+from storescp.program.web import Web, web_for
 from storescp.server.access import Access
 from storescp.server.factory import StorageSCPFactory
 from storescp.server.identity import Realm
 from storescp.server.listening import harden
+from storescp.server.protocol import describe
 from storescp.storage.directory import DirectoryStorage
 from storescp.storage.discard import DiscardStorage
 from storescp.storage.rules import Rules
-from storescp.storage.workers import Threads
+from storescp.storage.workers import Threads, Workers
 from storescp.watch.audit import AuditObserver, JSONLines
 
 _log = Logger()
@@ -60,8 +62,10 @@ class StorageSCPService(Service):
         endpoints: Sequence[Listening],
         reloadables: Sequence[Reloadable] = (),
         audit: JSONLines | None = None,
+        web: Web | None = None,
     ) -> None:
         self._factory = factory
+        self.web = web  # where it can be looked at
         self._endpoints = endpoints
         self._reloadables = reloadables
         self._audit = audit
@@ -84,7 +88,9 @@ class StorageSCPService(Service):
     def reload(self) -> None:
         """Read again who may come in, keys and certificates; what cannot be used stays as it was, and is logged."""
         reloaded = [self._reload(each) for each in self._reloadables]
-        if all(reloaded):
+        if not reloaded:
+            _log.info("There is no file to be read again")
+        elif all(reloaded):
             _log.info("All files were read again")
 
     def _reload(self, reloadable: Reloadable) -> bool:
@@ -101,16 +107,16 @@ class StorageSCPService(Service):
     def privilegedStartService(self) -> None:
         """Listen, while there is the right to do it on low ports. Raises `CannotStart`."""
         self._listening = True
-        for each in self._endpoints:
-            failures: list[Failure] = []
-            listening = each.endpoint.listen(self._factory)
-            listening.addCallback(self._listens, each.guarded)
-            listening.addErrback(failures.append)
-            if failures:
-                self._listening = False
-                self._stop_listening()
-                raise _cannot_listen(each.description, failures[0])
-            listening.addCallback(self._check_later, each.description, failures)
+        try:
+            for each in self._endpoints:
+                listening = each.endpoint.listen(self._factory).addCallback(self._listens, each.guarded)
+                _check(listening, each.description)
+            if self.web is not None:
+                _check(self.web.listen(), f"--http {self.web.description}")
+        except CannotStart:
+            self._listening = False
+            self._stop_listening()
+            raise
 
     def _listens(self, port: IListeningPort, guarded: bool) -> None:
         self._ports.append(port)
@@ -119,15 +125,12 @@ class StorageSCPService(Service):
             self._warned = True
             _log.warn("Whoever reaches this server may store: nothing is asked of a peer (--allow, --tls-ca, --users)")
 
-    def _check_later(self, _result: object, description: str, failures: list[Failure]) -> None:
-        # Twisted's own endpoints have listened or failed by now; another's may take its time.
-        for failure in failures:
-            _log.critical("{error}", error=str(_cannot_listen(description, failure)))
-
     def startService(self) -> None:
         if not self._listening:  # by itself, without a parent that calls the other one first
             self.privilegedStartService()
         super().startService()  # type: ignore[no-untyped-call]
+        if self.web is not None:
+            self.web.start()
 
     def stopService(self) -> "Deferred[None]":
         super().stopService()  # type: ignore[no-untyped-call]
@@ -145,10 +148,33 @@ class StorageSCPService(Service):
     def _not_closed(self, failure: Failure) -> None:
         _log.failure("A port could not be closed", failure=failure)
 
-    def _stopped(self, in_order: bool) -> None:
+    def _stopped(self, in_order: bool) -> Any:
         self.in_order = in_order
         if self._audit is not None:
             self._audit.close()
+        return self.web and self.web.stop()
+
+    @property
+    def hindrance(self) -> str:
+        """Why no instance would be taken now; empty where one would, as far as is known without asking the disk."""
+        if not self._listening:
+            return "it does not listen"
+        return "" if self._factory.ready else "the storage does not work"
+
+
+def _check(listening: "Deferred[Any]", description: str) -> None:
+    """Raise `CannotStart` where an endpoint cannot listen."""
+    failures: list[Failure] = []
+    listening.addErrback(failures.append)
+    if failures:
+        raise _cannot_listen(description, failures[0])
+    listening.addCallback(_check_later, description, failures)
+
+
+def _check_later(_result: object, description: str, failures: list[Failure]) -> None:
+    # Twisted's own endpoints have listened or failed by now; another's may take its time.
+    for failure in failures:
+        _log.critical("{error}", error=str(_cannot_listen(description, failure)))
 
 
 def _cannot_listen(description: str, failure: Failure) -> CannotStart:
@@ -184,7 +210,10 @@ def service_for(
     if audit is not None:
         observers = [*observers, AuditObserver(audit.write)]
     if storage is None:
-        storage = _storage_for(config, reactor)
+        storage = storage_for(config, Threads(reactor))
+    web = web_for(config, storage, reactor)
+    if web is not None:
+        observers = [*observers, *web.observers]
     factory = StorageSCPFactory(config, storage, reactor, observers, access=access)
     listening = []
     for each in descriptions:
@@ -192,14 +221,18 @@ def service_for(
         listening.append(Listening(each, _endpoint(each, reactor, access, tls), asked))
     read = [access if config.allow_file is not None else None, tls, audit, *checkers]
     reloadables = [each for each in read if hasattr(each, "reload")]
-    return StorageSCPService(factory, listening, reloadables, audit)
+    service = StorageSCPService(factory, listening, reloadables, audit, web)
+    if web is not None:
+        web.watch(lambda: service.hindrance, lambda: [describe(address) for address in service.addresses])
+    return service
 
 
-def _storage_for(config: Config, reactor: Any) -> IStorage:
+def storage_for(config: Config, workers: Workers) -> IStorage:
+    """Where `config` lets instances go. Raises `CannotStart`."""
     if config.ignore:
         return DiscardStorage()
     rules = Rules(durability=config.durability, on_duplicate=config.on_duplicate, min_free=config.min_free)
-    return DirectoryStorage(config.output_directory, Threads(reactor), rules)
+    return DirectoryStorage(config.output_directory, workers, rules)
 
 
 def _descriptions(config: Config) -> tuple[str, ...]:
@@ -220,6 +253,8 @@ def _endpoint(description: str, reactor: Any, access: Access, tls: Any) -> IStre
         endpoint: IStreamServerEndpoint = serverFromString(reactor, inner)
     except (ValueError, TypeError) as error:
         raise ConfigError("listen", f"{description}: {error}") from None
+    except (IndexError, KeyError):
+        raise CannotStart(f"{description}: no such socket was handed over, as systemd does of a socket unit") from None
     except ImportError as error:
         raise CannotStart(f"{description}: {without_tls(error)}") from None
     except Exception as error:  # a key or certificate: OSError, or what the TLS library makes of its content
@@ -238,3 +273,23 @@ def _parts(description: str) -> tuple[bool, bool, str]:
     if inner.startswith((_TLS, _PROXIED)):  # within TLS it would be the certificate of the proxy that is asked for
         raise ConfigError("listen", f"{description}: it is {_TLS}{_PROXIED}ENDPOINT, in this order and each once")
     return below_tls != description, inner != below_tls, inner
+
+
+def run_service(reactor: Any, service: StorageSCPService, started: Callable[[], object]) -> None:
+    """Run `reactor`, let `service` listen, then call `started`; until something stops it. Raises what has failed."""
+    failures: list[Exception] = []
+
+    def start() -> None:
+        try:
+            service.privilegedStartService()
+            started()
+        except Exception as error:
+            failures.append(error)
+            reactor.stop()
+
+    # While it runs: signals are handled by then, and what a failure leaves half open is closed by stopping.
+    reactor.callWhenRunning(start)
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    reactor.run()
+    if failures:
+        raise failures[0]

@@ -1,16 +1,22 @@
 """The twistd plugin: ``twistd -n storescp --port 11112``, with the options of the script."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
+from twisted.logger import ILogObserver
 from twisted.python import usage
+from twisted.python.logfile import LogFile
 
 from storescp.config import ConfigError
 from storescp.errors import CannotStart
-from storescp.program.logs import AssociationLog
-from storescp.program.options import UsageError, make_parser, parse, usage_error
+from storescp.program.command_line import Asked, make_parser, parse
+from storescp.program.lines import twistd_observer
+from storescp.program.logs import AssociationLog, summaries_for
+from storescp.program.notify import is_managed, notify
+from storescp.program.options import UsageError
 from storescp.program.process import allow_descriptors, fail_at_exit, reload_on_hangup, take_over
 from storescp.program.service import StorageSCPService, service_for
 from storescp.watch.escaping import escape
@@ -20,12 +26,34 @@ class Options(usage.Options):
     """twistd's view of the options: the same parser, with twistd's way of complaining."""
 
     _PROG = "twistd [options] storescp"
+    parent: Any = None  # twistd's own, which sets itself
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
         try:
-            self.config = parse(make_parser(self._PROG), options or ())
-        except UsageError as error:
-            raise usage.UsageError(str(error)) from None
+            self.asked = parse(make_parser(self._PROG), options or ())
+        except (UsageError, CannotStart) as error:
+            raise usage.UsageError(escape(str(error))) from None
+        if self.asked.check:
+            from storescp.program.check import check  # noqa: PLC0415  # a server needs none
+            from storescp.program.main import exit_code  # noqa: PLC0415
+
+            sys.exit(exit_code(lambda: check(self.asked)))
+        if self._own_lines and self.parent and self.parent.get("syslog"):
+            raise usage.UsageError("--log-format json and --log-associations do not go with twistd's --syslog")
+
+    @property
+    def _own_lines(self) -> bool:
+        config = self.asked.config
+        return config.log_format != "text" or config.log_associations
+
+    def log_observer(self) -> Any:
+        """In the place of twistd's own, and to the same file, where lines are asked for that are not twistd's."""
+        if not self._own_lines or self.parent is None:
+            return None
+        path = self.parent.get("logfile")
+        if path in (None, "", "-") and self.parent.get("nodaemon"):
+            return twistd_observer(self.asked.config, sys.stdout)
+        return twistd_observer(self.asked.config, LogFile.fromFullPath(path or "twistd.log"))
 
     def __str__(self) -> str:
         return make_parser(self._PROG).format_help()
@@ -39,14 +67,21 @@ class _Exit(Exception, SystemExit):
 
 
 class _Program(MultiService):
-    """The service, with its failures told as a program tells them."""
+    """The service, with its failures told as a program tells them, and its log as it was asked for."""
 
-    def __init__(self, service: StorageSCPService) -> None:
+    def __init__(self, service: StorageSCPService, log: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._service = service
+        self._log = log
         service.setServiceParent(self)  # type: ignore[no-untyped-call]
 
+    def setServiceParent(self, parent: Any) -> None:
+        if self._log is not None:  # twistd asks its application which one to take
+            parent.setComponent(ILogObserver, self._log)
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
+
     def stopService(self) -> "Deferred[Any]":
+        notify("STOPPING=1")
         stopped: Deferred[Any] = super().stopService()  # type: ignore[no-untyped-call]
         return stopped.addCallback(self._stopped)
 
@@ -60,21 +95,26 @@ class _Program(MultiService):
         except CannotStart as error:
             raise _Exit(error) from None
 
+    def startService(self) -> None:
+        super().startService()  # type: ignore[no-untyped-call]
+        notify("READY=1")
+
 
 def makeService(options: Options) -> IService:
     """What twistd runs."""
     from twisted.internet import reactor  # noqa: PLC0415  # twistd has chosen it by now
 
     take_over(reactor)
-    config = allow_descriptors(options.config)
+    asked: Asked = options.asked
+    config = allow_descriptors(asked.config)
     log = AssociationLog(config.verbosity)
     try:
-        service = service_for(config, observers=[log], reactor=reactor)
+        service = service_for(config, observers=[log, *summaries_for(config)], reactor=reactor)
     except ConfigError as error:
-        raise _Exit(usage_error(error)) from None
+        raise _Exit(asked.complaint(error)) from None
     except CannotStart as error:
         raise _Exit(error) from None
-    if service.reloads:
+    if service.reloads or is_managed():
         reload_on_hangup(reactor, service.reload)
     log.started()
-    return _Program(service)
+    return _Program(service, options.log_observer())

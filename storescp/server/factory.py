@@ -66,6 +66,11 @@ class StorageSCPFactory(Factory):
         self._in_order = True  # nothing was cut off by the shutdown
         self._shutdown: list[Deferred[bool]] = []
 
+    @property
+    def ready(self) -> bool:
+        """Whether the storage is worth trying; where it is not, new associations are rejected."""
+        return self._started and self._service.storage.ready()
+
     def startFactory(self) -> None:
         if self._stopping or self._shutdown:
             raise CannotStart("it is still stopping")

@@ -11,6 +11,7 @@ import attrs
 from twisted.logger import Logger
 
 from storescp.errors import CannotStart
+from storescp.interfaces import Room
 from storescp.storage.disk import Disk, Identity
 from storescp.storage.rules import Rules
 
@@ -28,6 +29,11 @@ _numbers = count()
 def temporary_name() -> str:
     """One that no other has: of this process and, as good as surely, of any other."""
     return f"{_run}{next(_numbers):016x}.part"
+
+
+def is_temporary(name: str) -> bool:
+    """Whether it is such a name."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 @attrs.frozen(kw_only=True)
@@ -79,6 +85,15 @@ class Directories:
             if not self.disk.is_at(path, identity):
                 raise OSError(errno.ESTALE, f"{path} is not the directory any more that this server has opened")
 
+    def room(self) -> Room:
+        """How much there is. Raises OSError."""
+        return Room(
+            place=self.path,
+            free=self.disk.free(self.root),
+            total=self.disk.total(self.root),
+            temporary=sum(map(is_temporary, self.disk.names(self.incoming))),
+        )
+
     def sync_root(self) -> None:
         """Make the names in the output directory durable, if the rules say so."""
         if not self.rules.syncs_directory:
@@ -110,7 +125,7 @@ def _lock(path: str, disk: Disk, incoming: int) -> int:
 
 def _remove_leftovers(path: str, disk: Disk, incoming: int) -> None:
     """Remove what a server that was killed has left: nobody was told that it is stored."""
-    leftovers = [name for name in disk.names(incoming) if _TEMPORARY.fullmatch(name) and disk.is_file(name, incoming)]
+    leftovers = [name for name in disk.names(incoming) if is_temporary(name) and disk.is_file(name, incoming)]
     for name in leftovers:
         disk.unlink(name, incoming)
     if leftovers:

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import attrs
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from storescp.errors import CannotStart, StoreFailure
-from storescp.interfaces import IInstanceSink, IStorage, StoreRequest
+from storescp.interfaces import IInstanceSink, IWatchedStorage, Room, StoreRequest
 from storescp.storage.backlog import Backlog
 from storescp.storage.directories import Directories
 from storescp.storage.disk import Disk
@@ -51,7 +51,8 @@ class Shared:
 class DirectorySink:
     """Gathers fragments to batches and hands them over, one job at a time; what comes meanwhile is the next job."""
 
-    def __init__(self, name: str, file: IncomingFile, shared: Shared) -> None:
+    def __init__(self, association: str, name: str, file: IncomingFile, shared: Shared) -> None:
+        self._association = association  # its id, for the log
         self.name = name
         self._file = file
         self._shared = shared
@@ -146,10 +147,13 @@ class DirectorySink:
     def _stored(self, name: str) -> str:
         self._shared.health.succeeded()
         if self._file.replaced:
-            _log.warn("Another {original} was here: it is overwritten", original=self.name)
+            self._warn("Another {original} was here: it is overwritten", original=self.name)
         if self._file.kept_beside:
-            _log.warn("Another {original} is here already: kept as {name}", original=self.name, name=name)
+            self._warn("Another {original} is here already: kept as {name}", original=self.name, name=name)
         return name
+
+    def _warn(self, text: str, **fields: str) -> None:
+        _log.warn(text, **fields, association=self._association)
 
     def _refused(self, failure: Failure) -> Any:
         if not isinstance(failure.value, OSError):
@@ -170,7 +174,12 @@ class DirectorySink:
             dropped.callback(None)
 
     def _failed(self, failure: Failure) -> None:
-        _log.failure("Writing {name} failed in an unexpected way", failure=failure, name=self.name)
+        _log.failure(
+            "Writing {name} failed in an unexpected way",
+            failure=failure,
+            name=self.name,
+            association=self._association,
+        )
 
     # The disk takes too long.
 
@@ -193,7 +202,7 @@ class DirectorySink:
         self._lock.take(lambda: self._discard(dropped))
 
 
-@implementer(IStorage)
+@implementer(IWatchedStorage)
 class DirectoryStorage:
     """Instances as files of one directory, which must exist and be writable, else `CannotStart` is raised."""
 
@@ -219,7 +228,7 @@ class DirectoryStorage:
             workers=self._workers,
             names=NameLocks(),
             backlog=Backlog(HIGH_WATER_OF_ALL, HIGH_WATER_OF_ALL // 2),
-            health=Health(self._probe),
+            health=Health(self.probe),
             begun=self._begun,
             ended=self._ended,
         )
@@ -266,14 +275,22 @@ class DirectoryStorage:
         name = file_name(request.sop_class_uid, request.sop_instance_uid)
         file = IncomingFile(self._directories, request, name)
         self._begun()
-        return DirectorySink(name, file, self._shared)
+        return DirectorySink(request.association.id, name, file, self._shared)
 
-    def _probe(self) -> "Deferred[None]":
-        assert self._directories is not None
+    def probe(self) -> "Deferred[None]":
+        return self._beside(probe)
+
+    def look(self) -> "Deferred[Room]":
+        return self._beside(Directories.room)
+
+    def _beside(self, work: Callable[[Directories], _T]) -> "Deferred[_T]":
+        """Do something with the directories that is not of an instance."""
+        if self._directories is None:
+            return fail(RuntimeError("the storage is not started"))
         self._begun()
-        return self._workers.run(probe, self._directories).addBoth(self._probed)
+        return self._workers.run(work, self._directories).addBoth(self._done)
 
-    def _probed(self, result: _T) -> _T:
+    def _done(self, result: Any) -> Any:
         self._ended()
         return result
 

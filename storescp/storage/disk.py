@@ -82,6 +82,11 @@ class Disk:
         status = os.fstatvfs(directory)
         return status.f_bavail * status.f_frsize
 
+    def total(self, directory: int) -> int:
+        """Bytes that its file system has."""
+        status = os.fstatvfs(directory)
+        return status.f_blocks * status.f_frsize
+
     def create(self, name: str, directory: int) -> int:
         """A new file, open for writing; never an existing one, never through a link."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import attrs
 from twisted.logger import Logger
 
-from storescp.errors import CannotStart, StoreFailure
-from storescp.interfaces import Association, AssociationObserver, StoreRequest
+from storescp.errors import CannotStart
+from storescp.interfaces import Association
 from storescp.ul.machine import PAbort
-from storescp.ul.pdu import AAbort, AAssociateAC, AAssociateRJ, AAssociateRQ
+from storescp.ul.pdu import AAbort, AAssociateRJ
 from storescp.watch.escaping import shorten
+from storescp.watch.ledger import Account, Ledger
 from storescp.watch.sparing import LINES, Sparing, host_of
 
 _log = Logger()
@@ -24,19 +24,7 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 Event = dict[str, Any]  # of what JSON knows
 
 
-@attrs.define
-class _Account:
-    """What an association has come to so far."""
-
-    began: float
-    instances: int = 0
-    size: int = 0
-    failed: int = 0
-    ended: str = ""
-    cause: str = ""
-
-
-class AuditObserver(AssociationObserver):
+class AuditObserver(Ledger):
     """Makes the events, and gives each to `tell`: text of a peer is as it came, but never of more than 2000 characters.
 
     ``event`` is ``association`` of one that has ended, ``rejection`` of a request, ``refusal`` of a connection. Of the
@@ -50,42 +38,22 @@ class AuditObserver(AssociationObserver):
         now: Callable[[], float] = time.time,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(seconds)
         self._tell = tell
         self._now = now
-        self._seconds = seconds
         self._refusals = Sparing(seconds, LINES)
-        self._accounts: dict[Association, _Account] = {}
-
-    def association_accepted(self, association: Association, request: AAssociateRQ, answer: AAssociateAC) -> None:
-        self._accounts[association] = _Account(self._seconds())
-
-    def instance_stored(self, association: Association, request: StoreRequest, size: int) -> None:
-        account = self._accounts[association]
-        account.instances += 1
-        account.size += size
-
-    def instance_refused(self, association: Association, request: StoreRequest, failure: StoreFailure) -> None:
-        self._accounts[association].failed += 1
-
-    def instance_dropped(self, association: Association, request: StoreRequest, cause: str) -> None:
-        self._accounts[association].failed += 1
-
-    def association_released(self, association: Association) -> None:
-        self._accounts[association].ended = "released"
 
     def association_aborted(self, association: Association, abort: AAbort | PAbort, cause: str) -> None:
-        account = self._accounts.get(association)  # none where it was not yet accepted
-        if account is None:
+        if association in self.accounts:
+            super().association_aborted(association, abort, cause)
+        else:  # it was not yet accepted
             self._refused("rejection", cause, **_who(association), answer=None)
-        else:
-            account.ended, account.cause = "aborted", cause
 
-    def association_ended(self, association: Association) -> None:
-        account = self._accounts.pop(association)
+    def settle(self, association: Association, account: Account, seconds: float) -> None:
         self._event(
             "association",
             **_who(association),
-            seconds=round(self._seconds() - account.began, 3),
+            seconds=round(seconds, 3),
             instances=account.instances,
             bytes=account.size,
             failed=account.failed,
@@ -107,20 +75,24 @@ class AuditObserver(AssociationObserver):
             self._event(event, **fields, cause=shorten(cause), **more)
 
     def _event(self, event: str, **fields: Any) -> None:
-        now = self._now()
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
-        self._tell({"time": stamp, "event": event, **fields})
+        self._tell({"time": stamp(self._now()), "event": event, **fields})
 
 
 def _who(association: Association) -> Event:
     certificate = association.certificate
     return {
+        "association": association.id,
         "peer": shorten(association.peer),
         "calling_ae_title": association.calling_ae_title,
         "called_ae_title": association.called_ae_title,
         "certificate": certificate and {"subject": shorten(certificate.subject), "sha256": certificate.sha256},
         "user": association.user and shorten(association.user),
     }
+
+
+def stamp(now: float) -> str:
+    """A time of day, in seconds since the epoch, as ISO 8601 writes it, in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
 
 
 class JSONLines:

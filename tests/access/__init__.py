@@ -145,6 +145,8 @@ class AccessTestCase(HostileTestCase):
             event = json.loads(line)
             self.assertRegex(event.pop("time"), r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
             event.pop("seconds", None)
+            if event["event"] != "refusal":
+                self.assertRegex(event.pop("association"), r"^[0-9a-f]{6}-[0-9]+$")
             told.append({**event, "peer": without_addresses(event["peer"])})
         return told
 

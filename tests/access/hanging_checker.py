@@ -10,7 +10,8 @@ from twisted.logger import globalLogBeginner
 from zope.interface import implementer
 
 from storescp import Access, AuditObserver, Config, DiscardStorage, IUsername, Realm, StorageSCPFactory
-from storescp.program.logs import AssociationLog, TextObserver
+from storescp.program.lines import TextObserver
+from storescp.program.logs import AssociationLog
 from storescp.server import identity
 from storescp.watch.audit import JSONLines
 

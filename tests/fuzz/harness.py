@@ -20,7 +20,8 @@ from zope.interface import implementer
 
 from storescp.config import Config
 from storescp.dimse.commands import CEchoRSP
-from storescp.program.logs import AssociationLog, TextObserver
+from storescp.program.lines import TextObserver
+from storescp.program.logs import AssociationLog
 from storescp.server.factory import StorageSCPFactory
 from storescp.storage import directory as storage
 from storescp.storage.directory import DirectoryStorage

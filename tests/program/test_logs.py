@@ -1,27 +1,41 @@
 """What is printed about associations: which lines, at which level, and nothing that a peer could forge."""
 
+import ast
 import io
+import json
+import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.portal import IRealm, Portal
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import fail
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.logger import Logger, LogLevel, capturedLogs, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
+import storescp
 from storescp.config import Config
 from storescp.dimse.commands import CStoreRQ, OtherRQ
-from storescp.errors import Excess, StoreFailure
-from storescp.interfaces import Association, IStorage
+from storescp.errors import Cause, Excess, StoreFailure
+from storescp.interfaces import Association, AssociationObserver, IStorage, IUser
 from storescp.program import logs
-from storescp.program.logs import AssociationLog, TextObserver
+from storescp.program.lines import JSONObserver, TextObserver
+from storescp.program.logs import AssociationLog, AssociationSummary, summaries_for
+from storescp.server.access import Access
 from storescp.server.factory import StorageSCPFactory
+from storescp.server.identity import IUsername, User
 from storescp.server.protocol import ULProtocol
 from storescp.storage.directory import DirectoryStorage
 from storescp.storage.discard import DiscardStorage
+from storescp.storage.incoming import IncomingFile
+from storescp.storage.rules import Rules
 from storescp.storage.workers import AtOnce
 from storescp.testing import SCU, associate_rq
 from storescp.uids import VERSION
@@ -36,6 +50,7 @@ from storescp.ul.pdu import AAbort, AAssociateRQ
 from storescp.watch.escaping import escape, shorten
 from tests.program import make_directory
 from tests.recorders import RecordingSink, RecordingStorage
+from tests.storage.disks import ByHand
 
 VERIFICATION = "1.2.840.10008.1.1"
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -59,33 +74,87 @@ STORED = [
 FIND = OtherRQ(command_field=0x0020, message_id=1)
 
 
+# What of the log is about no association: a letter, and how the text begins. The last is the line after the version.
+_ABOUT_NONE = re.compile(r"[WI]: Connection from |I: Waiting for |D: \$storescp\.py v|D: $")
+_WITH_ID = re.compile(r"([DIWE]: )\[([0-9a-f]{6}-[0-9]+)\] (.*)")
+_LETTERS = {"debug": "D", "info": "I", "warn": "W", "error": "E", "critical": "E"}
+
+
 class Printed:
-    """What a program of this verbosity prints, in memory."""
+    """What a program of this verbosity prints, in memory: as text, as text with ids, and as JSON."""
 
     def __init__(self, case: SynchronousTestCase, verbosity: str) -> None:
-        self._stream = io.StringIO()
-        observer = TextObserver(self._stream, verbosity)
-        globalLogPublisher.addObserver(observer)
-        case.addCleanup(globalLogPublisher.removeObserver, observer)
+        self._text, self._with_ids, self._json = io.StringIO(), io.StringIO(), io.StringIO()
+        for observer in (
+            TextObserver(self._text, verbosity),
+            TextObserver(self._with_ids, verbosity, ids=True),
+            JSONObserver(self._json, verbosity),
+        ):
+            globalLogPublisher.addObserver(observer)
+            case.addCleanup(globalLogPublisher.removeObserver, observer)
 
     @property
     def lines(self) -> list[str]:
-        *lines, rest = self._stream.getvalue().split("\n")
-        assert not rest, "a line without an end"
-        return lines
+        return _lines(self._text)
+
+    @property
+    def with_ids(self) -> list[str]:
+        return _lines(self._with_ids)
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return list(map(json.loads, _lines(self._json)))
+
+    def pairs(self) -> list[tuple[str | None, str]]:
+        """Each line as plain text, and the id of its association before it."""
+        matches = [(_WITH_ID.fullmatch(line), line) for line in self.with_ids]
+        return [(match[2], match[1] + match[3]) if match else (None, line) for match, line in matches]
+
+    def pairs_of_json(self) -> list[tuple[str | None, str]]:
+        return [
+            (record["association"], f"{_LETTERS[record['level']]}: {line}")
+            for record in self.records
+            for line in record["message"].split("\n")
+        ]
+
+
+def _lines(stream: io.StringIO) -> list[str]:
+    *lines, rest = stream.getvalue().split("\n")
+    assert not rest, "a line without an end"
+    return lines
 
 
 class LogTestCase(SynchronousTestCase):
-    """Runs associations in memory, with the log of a program."""
+    """Runs associations in memory, with the log of a program.
 
-    def start(self, verbosity: str, storage: IStorage | None = None, **options: Any) -> None:
+    Whatever a test is about, all its lines are the same in each form, and have the id of their association if there is
+    one.
+    """
+
+    def others(self) -> list[AssociationObserver]:
+        """Observers beside the log."""
+        return []
+
+    def start(
+        self, verbosity: str, storage: IStorage | None = None, access: Access | None = None, **options: Any
+    ) -> None:
         self.clock = Clock()
         self.printed = Printed(self, verbosity)
+        self.addCleanup(self.check_forms, self.printed)
         self.log = AssociationLog(verbosity, self.clock.seconds)
         storage = storage or DirectoryStorage(make_directory(self), AtOnce())
-        self.factory = StorageSCPFactory(Config(**options), storage, self.clock, [self.log])
+        told = [self.log, *self.others()]
+        self.factory = StorageSCPFactory(Config(**options), storage, self.clock, told, access=access)
         self.factory.doStart()
         self.addCleanup(self.factory.doStop)
+
+    def check_forms(self, printed: Printed) -> None:
+        pairs = printed.pairs()
+        self.assertEqual(printed.lines, [line for _, line in pairs])
+        self.assertEqual(pairs, printed.pairs_of_json())
+        self.assertEqual(
+            [], [line for identifier, line in pairs if (identifier is None) != bool(_ABOUT_NONE.match(line))]
+        )
 
     def associate(self, request: AAssociateRQ | None = None) -> SCU:
         return SCU(self.factory, self.clock, request)
@@ -482,8 +551,10 @@ class LimitTests(LogTestCase):
 
     CAUSE = "ended without an association: PDU of type 01H claims 262145 bytes, more than 262144 (--max-associate-rq)"
 
-    def start(self, verbosity: str, storage: IStorage | None = None, **options: Any) -> None:
-        super().start(verbosity, storage, **options)
+    def start(
+        self, verbosity: str, storage: IStorage | None = None, access: Access | None = None, **options: Any
+    ) -> None:
+        super().start(verbosity, storage, access, **options)
         self.addCleanup(self.assert_no_calls, self.clock)
 
     def assert_no_calls(self, clock: Clock) -> None:
@@ -783,6 +854,507 @@ class HostileTextTests(LogTestCase):
             text = "\n".join(self.printed.lines)
             self.assertIn("7 bytes", text)
             self.assertNotIn("s3cr3t", text)
+
+
+class Named(AssociationObserver):
+    """Keeps the ids of associations, in the order in which they come."""
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+
+    def association_requested(self, association: Association, request: AAssociateRQ) -> None:
+        self.ids.append(association.id)
+
+
+class IdTestCase(LogTestCase):
+    """A log, and the ids that should be in it."""
+
+    def others(self) -> list[AssociationObserver]:
+        self.named = Named()
+        return [self.named]
+
+    @property
+    def own_id(self) -> str:
+        """That of the only association there was."""
+        (identifier,) = self.named.ids
+        return identifier
+
+    def assert_ids(self, *lines: str) -> None:
+        """These lines were printed, with the id of the only association in each."""
+        self.assertEqual([f"{line[:3]}[{self.own_id}] {line[3:]}" for line in lines], self.printed.with_ids)
+
+
+class IdTests(IdTestCase):
+    """The id of an association in each line that is about it."""
+
+    def test_verbose(self) -> None:
+        """It stands in brackets before the text of each line."""
+        self.start("verbose")
+        self.store()
+        self.assert_ids(*STORED)
+
+    def test_blocks(self) -> None:
+        """It stands before each line of a block, also before one without text."""
+        self.start("debug")
+        scu = self.associate()
+        scu.echo()
+        scu.abort()
+        lines = self.printed.lines
+        self.assertTrue(len(lines) > 60, len(lines))
+        self.assert_ids(*lines)
+        self.assertEqual({self.own_id}, {record["association"] for record in self.printed.records})
+
+    def test_whose(self) -> None:
+        """Where several are open at a time each line has its own."""
+        self.start("verbose")
+        first, second = self.associate(), self.associate()
+        second.echo()
+        first.echo()
+        first.release()
+        second.abort()
+        one, two = self.named.ids
+        self.assertEqual([one, one, two, two, two, one, one, two], [each for each, _ in self.printed.pairs()])
+        self.assertNotEqual(one, two)
+
+    def test_rejected(self) -> None:
+        """An association that is rejected has one, too, in all its lines, also in those that are left out else."""
+        self.start("verbose", max_associations=1)
+        for _ in range(3):
+            self.associate()
+        one, two, three = self.named.ids
+        self.assertEqual(
+            [(one, "I: Association Received"), (one, "I: Association Accepted")]
+            + [
+                (each, line)
+                for each, letter in ((two, "W"), (three, "I"))
+                for line in (
+                    "I: Association Received",
+                    "I: Association Rejected: Result: Rejected Transient, Source: Service Provider (Presentation), "
+                    "Reason: Local Limit Exceeded",
+                    f"{letter}: An association of TESTSCU at {AT} is rejected: 1 associations are open "
+                    "(--max-associations)",
+                )
+            ],
+            self.printed.pairs(),
+        )
+
+    def test_no_association(self) -> None:
+        """A connection without one has none, be it refused for what it says or to make room."""
+        self.start("verbose", max_unassociated=1)
+        for _ in range(2):
+            protocol = self.factory.buildProtocol(None)
+            protocol.makeConnection(StringTransport())
+            self.addCleanup(protocol.connectionLost)
+        protocol.dataReceived(b"GET / HTTP/1.1")
+        self.assertEqual([None, None], [each for each, _ in self.printed.pairs()])
+        self.assertEqual(self.printed.lines, self.printed.with_ids)
+
+    def test_stop(self) -> None:
+        """Nor has what is about all of them, as the wait for those that have something under way."""
+        sink = RecordingSink()
+        sink.finished = Deferred()
+        self.start("verbose", RecordingStorage(sink))
+        self.associate().store(UID, DATA_SET)
+        self.factory.doStop()
+        with capturedLogs() as events:
+            self.factory.shutdown()
+        self.assertEqual(
+            [("Waiting for 1 association(s) to finish what is under way", None)],
+            [(formatEvent(event), event.get("association")) for event in events],
+        )
+
+
+class FailureIdTests(IdTestCase):
+    """What is logged by others than the log of associations, when something fails that is about one."""
+
+    def failed(self, reach: Callable[[], object]) -> list[str]:
+        """What is printed, by what is not the log of associations, while this happens; all of it with the id."""
+        before = len(self.printed.with_ids)
+        with capturedLogs() as events:
+            reach()
+        others = [event for event in events if event["log_namespace"] != "storescp"]
+        texts = {line for event in others for line in formatEvent(event).split("\n")}
+        self.flushLoggedErrors()
+        pairs = self.printed.pairs()[before:]
+        self.assertEqual({self.own_id}, {identifier for identifier, _ in pairs})
+        return [line for _, line in pairs if line[3:] in texts]
+
+    def serve(self, sink: RecordingSink | None = None, **options: Any) -> RecordingStorage:
+        storage = RecordingStorage(sink or RecordingSink())
+        self.start("normal", storage, **options)
+        return storage
+
+    def test_finish(self) -> None:
+        """A storage that fails in a way of its own."""
+        sink = RecordingSink()
+        sink.finish_error = ZeroDivisionError("no")
+        self.serve(sink)
+        self.assertEqual(["E: Storing an instance failed in an unexpected way"], self.failed(self.store))
+
+    def test_open(self) -> None:
+        """One that does so at once."""
+        self.serve().open_error = ZeroDivisionError("no")
+        self.assertEqual(["E: Storing an instance failed in an unexpected way"], self.failed(self.store))
+
+    def test_answer(self) -> None:
+        """An answer that cannot be sent."""
+        self.serve().open_error = StoreFailure("no", 0x1A700)  # it is no status
+        scu = self.associate()
+        self.assertEqual(
+            ["E: An answer could not be sent: this is a mistake in storescp"],
+            self.failed(lambda: scu.store(UID, DATA_SET)),
+        )
+
+    def test_abort(self) -> None:
+        """A sink that does not forget."""
+        sink = RecordingSink()
+        sink.abort_error = ZeroDivisionError("no")
+        self.serve(sink)
+        scu = self.associate()
+        scu.send(3, CStoreRQ(affected_sop_class_uid=CT, message_id=1, affected_sop_instance_uid=UID))
+        self.assertEqual(["E: A sink failed at abort"], self.failed(scu.disconnect))
+
+    def test_room(self) -> None:
+        """A sink that does not make room."""
+        sink = RecordingSink()
+        sink.room = fail(ZeroDivisionError("no"))
+        self.serve(sink)
+        self.assertEqual(["E: A sink failed to make room"], self.failed(self.store))
+
+    def test_write(self) -> None:
+        """A sink that raises where it must not: a mistake that nobody expects."""
+        sink = RecordingSink()
+        sink.write_error = ZeroDivisionError("no")
+        self.serve(sink)
+        scu = self.associate()
+        self.assertEqual(
+            ["E: An association failed: this is a mistake in storescp"],
+            self.failed(lambda: scu.store(UID, DATA_SET)),
+        )
+
+    def test_observer(self) -> None:
+        """An observer that raises."""
+
+        class Failing(AssociationObserver):
+            def association_released(self, association: Association) -> None:
+                raise ZeroDivisionError
+
+        failing = Failing()
+        self.patch(self, "others", lambda: [failing, *IdTestCase.others(self)])
+        self.start("normal")
+        self.assertEqual([f"E: The observer {failing!r} failed at association_released"], self.failed(self.store))
+
+    def directory(self, **rules: Any) -> None:
+        storage = DirectoryStorage(make_directory(self), AtOnce(), Rules(**rules))
+        self.start("normal", storage)
+
+    def test_duplicates(self) -> None:
+        """Another content of an instance that was here already, kept or overwritten."""
+        for on_duplicate, line in (
+            ("keep", r"W: Another CT\.1\.2\.3\.4\.5\.6 is here already: kept as CT\.1\.2\.3\.4\.5\.6\.dup-[0-9a-f]{8}"),
+            ("overwrite", r"W: Another CT\.1\.2\.3\.4\.5\.6 was here: it is overwritten"),
+        ):
+            self.directory(on_duplicate=on_duplicate)
+            self.store()
+            self.named.ids.clear()
+            (printed,) = self.failed(lambda: self.store(OTHER))
+            self.assertRegex(printed, f"^{line}$")
+
+    def test_writing(self) -> None:
+        """A file that fails in a way of its own: as it is written, and as it is forgotten."""
+        self.directory()
+        self.patch(IncomingFile, "write", lambda *_: 1 / 0)
+        self.patch(IncomingFile, "discard", lambda *_: 1 / 0)
+        scu = self.associate()
+        scu.send(3, CStoreRQ(affected_sop_class_uid=CT, message_id=1, affected_sop_instance_uid=UID))
+        line = "E: Writing CT.1.2.3.4.5.6 failed in an unexpected way"
+        large = bytes.fromhex("04 00 00004000  00003ffc 03 00") + bytes(16378)
+        self.assertEqual([line], self.failed(lambda: scu.write(large * 41)))
+        self.assertEqual([line], self.failed(scu.disconnect))
+
+    def login(self, realm: Any, **options: Any) -> None:
+        """A server that asks a portal of this realm for the user."""
+        access = Access(Config(), portal=Portal(realm, [Checker()]))
+        self.start("normal", RecordingStorage(), access=access, insecure_identity=True, **options)
+
+    def test_evicted(self) -> None:
+        """A request that is evicted while its user is looked for: it is an association by then."""
+        self.login(FailingRealm(Deferred()), max_unassociated=1)
+        self.associate(NAMED)
+        protocol = self.factory.buildProtocol(None)
+        protocol.makeConnection(StringTransport())
+        self.addCleanup(protocol.connectionLost)
+        self.assert_ids(
+            "E: Association Aborted: more than 1 connections are without an association (--max-unassociated) "
+            f"(TESTSCU at {AT})"
+        )
+
+    def test_logout(self) -> None:
+        """A user who cannot be logged out."""
+        self.login(FailingRealm())
+        scu = self.associate(NAMED)
+        self.assertEqual(["E: A user could not be logged out"], self.failed(scu.release))
+
+    def test_login(self) -> None:
+        """A user whose name is none: the answer fails."""
+        self.login(FailingRealm(nameless=True))
+        self.assertEqual(
+            ["E: An answer could not be sent: this is a mistake in storescp"],
+            self.failed(lambda: self.associate(NAMED)),
+        )
+
+    def test_cancel(self) -> None:
+        """A verification that cannot be cancelled."""
+        self.login(FailingRealm(Deferred(_fail_to_cancel)))
+        scu = self.associate(NAMED)
+        self.assertEqual(["E: The verification of a user could not be cancelled"], self.failed(scu.disconnect))
+
+
+NAMED = associate_rq(user_items=(MaximumLength(16384), UserIdentityRQ(1, 0, b"alice")))
+
+
+@implementer(ICredentialsChecker)
+class Checker:
+    """Takes everybody for whom he says he is."""
+
+    credentialInterfaces = (IUsername,)
+
+    def requestAvatarId(self, credentials: Any) -> Any:
+        return credentials.username
+
+
+def _fail_to_cancel(_deferred: Any) -> None:
+    raise ZeroDivisionError("no")
+
+
+@implementer(IRealm)
+class FailingRealm:
+    """One with mistakes: users without a name, or whom it is long in finding, and who are never logged out."""
+
+    def __init__(self, found: "Deferred[Any] | None" = None, nameless: bool = False) -> None:
+        self._found = found
+        self._user = object() if nameless else User("alice")
+
+    def requestAvatar(self, avatarId: Any, mind: object, *interfaces: Any) -> Any:
+        if self._found is not None:
+            return self._found
+        return IUser, self._user, lambda: 1 / 0
+
+
+# The modules that log what is about no association, or about all of them.
+ABOUT_NONE = {
+    *("program.notify", "program.process", "program.service", "program.web", "server.factory", "server.tls"),
+    *("storage.directories", "storage.health", "watch.audit"),
+}
+
+
+class LogCallTests(SynchronousTestCase):
+    """Every call in the source that logs something."""
+
+    def test_about(self) -> None:
+        """Each says which association it is about, but for modules that have none, and the line with the version."""
+        calls = {module: formats for module, formats in anonymous_calls() if formats and module not in ABOUT_NONE}
+        self.assertEqual({"program.logs": ["'{text}'"]}, calls)
+
+
+def anonymous_calls() -> Iterator[tuple[str, list[str]]]:
+    """Of each module the calls that log without an association, by their formats."""
+    root = Path(storescp.__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        module = ".".join(path.relative_to(root).with_suffix("").parts)
+        calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+        anonymous = (call for call in calls if not any(keyword.arg == "association" for keyword in call.keywords))
+        yield module, [ast.unparse(call.args[0]) for call in anonymous if ast.unparse(call.func) in LOG_CALLS]
+
+
+LOG_CALLS = {f"_log.{name}" for name in ("debug", "info", "warn", "error", "critical", "failure", "emit")} | {"log"}
+
+
+class SummaryTests(IdTestCase):
+    """The last line of an association."""
+
+    def others(self) -> list[AssociationObserver]:
+        return [AssociationSummary(self.clock.seconds), *super().others()]
+
+    def summary(self, **expected: Any) -> str:
+        """The text of the last line, which sums up an association that these are of; it is the only summary."""
+        *others, last = self.printed.records
+        self.assertEqual([], [record for record in others if "summary" in record])
+        self.assertEqual(
+            ("info", "storescp", self.own_id, list(SUMMARY)),
+            (last["level"], last["logger"], last["association"], list(last["summary"])),
+        )
+        self.assertEqual({**SUMMARY, **expected}, last["summary"])
+        text = last["message"]
+        self.assertEqual(
+            (f"I: {text}", f"I: [{self.own_id}] {text}"), (self.printed.lines[-1], self.printed.with_ids[-1])
+        )
+        assert isinstance(text, str)
+        return text
+
+    def test_released(self) -> None:
+        """One that has ended in order: who it was, what was stored, how long it took."""
+        self.start("verbose", RecordingStorage())
+        scu = self.associate()
+        for number in range(3):
+            scu.store(f"1.2.{number}", bytes(100))
+        self.clock.advance(1.23456)
+        scu.release()
+        self.assertEqual(
+            f"Association Summary: TESTSCU at {AT} to STORESCP, 3 stored, 300 bytes, 1.235 s, 0 refused, 0 cut off, "
+            "released",
+            self.summary(instances=3, bytes=300, seconds=1.235, ended="released"),
+        )
+
+    def test_aborted(self) -> None:
+        """One that was aborted: why."""
+        self.start("verbose", RecordingStorage())
+        self.associate().abort()
+        self.assertEqual(
+            f"Association Summary: TESTSCU at {AT} to STORESCP, 0 stored, 0 bytes, 0.000 s, 0 refused, 0 cut off, "
+            "aborted: by the peer",
+            self.summary(ended="aborted", cause="by the peer"),
+        )
+
+    def test_refused_and_cut_off(self) -> None:
+        """What was refused, and what was cut off."""
+        storage = RecordingStorage()
+        self.start("verbose", storage)
+        scu = self.associate()
+        scu.store("1.2.3", bytes(10))
+        storage.open_error = StoreFailure("no")
+        scu.store("1.2.4", bytes(10))
+        scu.store("1.2.5", bytes(10))
+        storage.open_error = None
+        scu.send(3, CStoreRQ(affected_sop_class_uid=CT, message_id=1, affected_sop_instance_uid=UID))
+        scu.disconnect()
+        self.assertEqual(
+            f"Association Summary: TESTSCU at {AT} to STORESCP, 1 stored, 10 bytes, 0.000 s, 2 refused, 1 cut off, "
+            "aborted: the connection was lost",
+            self.summary(instances=1, bytes=10, refused=2, cut_off=1, ended="aborted", cause="the connection was lost"),
+        )
+
+    def test_limit(self) -> None:
+        """A limit that has ended it: the text names the option."""
+        self.start("verbose")
+        self.associate().write(bytes.fromhex("04 00 00004001"))
+        cause = "PDU of type 04H claims 16385 bytes, more than 16384"
+        self.assertEqual(
+            f"Association Summary: TESTSCU at {AT} to STORESCP, 0 stored, 0 bytes, 0.000 s, 0 refused, 0 cut off, "
+            f"aborted: {cause} (-pdu/--max-pdu)",
+            self.summary(ended="aborted", cause=cause),
+        )
+
+    def test_last_line(self) -> None:
+        """It is the last line at any verbosity that shows it, and there is none at others."""
+        for verbosity, shown in (("quiet", 0), ("normal", 0), ("verbose", 1), ("debug", 1)):
+            self.start(verbosity, RecordingStorage())
+            scu = self.associate()
+            scu.echo()
+            scu.abort()
+            summaries = [index for index, line in enumerate(self.printed.lines) if "Association Summary" in line]
+            self.assertEqual([len(self.printed.lines) - 1] * shown, summaries, verbosity)
+
+    def test_storing_after_the_connection(self) -> None:
+        """While an instance is still being stored it is not yet printed: what becomes of that comes before it."""
+        ends: list[tuple[Any, dict[str, int]]] = [
+            (None, {"instances": 1, "bytes": 20}),
+            (Failure(StoreFailure("no")), {"refused": 1}),
+            (Failure(ZeroDivisionError("no")), {"refused": 1}),
+        ]
+        for outcome, counts in ends:
+            sink = RecordingSink()
+            sink.finished = finished = Deferred[Any]()
+            self.start("verbose", RecordingStorage(sink))
+            scu = self.associate()
+            scu.store(UID, DATA_SET)
+            scu.disconnect()
+            self.assertEqual([], [record for record in self.printed.records if "summary" in record])
+            self.clock.advance(2)
+            finished.callback(outcome)
+            self.flushLoggedErrors()
+            self.summary(**counts, seconds=2.0, ended="aborted", cause="the connection was lost")
+
+    def test_duplicate_after_the_connection(self) -> None:
+        """So it is with the line about another content."""
+        workers = ByHand()
+        self.start("verbose", DirectoryStorage(make_directory(self), workers))
+        self.factory.doStart()
+        for data_set in (DATA_SET, OTHER):
+            self.named.ids.clear()
+            scu = self.associate()
+            scu.store(UID, data_set)
+            scu.disconnect()
+            self.assertNotIn("Summary", self.printed.lines[-1])
+            workers.work()
+        self.factory.doStop()
+        self.assertIn("is here already: kept as", self.printed.lines[-2])
+        self.assertEqual([self.own_id] * 2, [each for each, _ in self.printed.pairs()][-2:])
+        self.assertIn("1 stored, 30 bytes", self.printed.lines[-1])
+        workers.work()
+
+    def test_never_accepted(self) -> None:
+        """Of one that was never accepted there is none."""
+        self.start("verbose", require_called_aet=True)
+        self.associate(associate_rq(called="OTHER"))
+        self.associate(associate_rq(called="OTHER")).disconnect()
+        self.assertEqual([], [record for record in self.printed.records if "summary" in record])
+
+    def test_hostile(self) -> None:
+        """A peer can forge nothing with its titles: the text is escaped, and the object is one of JSON, in ASCII."""
+        hostile = "\n\x1b[2J\x9bI:"
+        self.start("verbose", RecordingStorage())
+        self.associate(associate_rq(called=hostile, calling=hostile)).release()
+        text = r"\x0a\x1b[2J\x9bI:"
+        self.assertEqual(
+            f"Association Summary: {text} at {AT} to {text}, 0 stored, 0 bytes, 0.000 s, 0 refused, 0 cut off, "
+            "released",
+            self.summary(calling_ae_title=hostile, called_ae_title=hostile, ended="released"),
+        )
+
+    def test_long(self) -> None:
+        """A cause of any length is shortened."""
+        association = Association(peer=AT, calling_ae_title="TESTSCU", called_ae_title="STORESCP")
+        self.start("verbose")
+        summary = AssociationSummary(self.clock.seconds)
+        summary.association_accepted(association, None, None)  # type: ignore[arg-type]
+        cause = "b" * 1500 + "c" * 63000 + "d" * 500
+        summary.association_aborted(association, None, Cause("peer", cause))  # type: ignore[arg-type]
+        summary.association_ended(association)
+        (record,) = self.printed.records
+        self.assertEqual("b" * 1500 + "[63000 more characters]" + "d" * 500, record["summary"]["cause"])
+        self.assertTrue(len(record["message"]) < 2100, len(record["message"]))
+
+    def test_asked_for(self) -> None:
+        """It is printed where ids are, or JSON, and where -v is: else no account is kept."""
+        kept = {
+            (verbosity, form, ids): len(
+                summaries_for(Config(verbosity=verbosity, log_format=form, log_associations=ids))
+            )
+            for verbosity in ("quiet", "normal", "verbose", "debug")
+            for form in ("text", "json")
+            for ids in (False, True)
+        }
+        asked = {("verbose", "json"), ("debug", "json")}
+        expected = {key: int(key[:2] in asked or (key[0] in ("verbose", "debug") and key[2])) for key in kept}
+        self.assertEqual(expected, kept)
+        self.assertEqual(
+            [AssociationSummary], list(map(type, summaries_for(Config(verbosity="verbose", log_format="json"))))
+        )
+
+
+SUMMARY = {
+    "peer": "192.168.1.1:54321",
+    "calling_ae_title": "TESTSCU",
+    "called_ae_title": "STORESCP",
+    "instances": 0,
+    "bytes": 0,
+    "seconds": 0.0,
+    "refused": 0,
+    "cut_off": 0,
+    "ended": "",
+    "cause": "",
+}
 
 
 class TextObserverTests(SynchronousTestCase):

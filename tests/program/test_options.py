@@ -16,9 +16,10 @@ from twisted.python import usage
 from twisted.trial.unittest import SynchronousTestCase
 
 from storescp.config import Config
-from storescp.program import options
+from storescp.program import command_line
+from storescp.program.command_line import make_parser, parse
 from storescp.program.main import run
-from storescp.program.options import UsageError, make_parser, parse
+from storescp.program.options import OPTIONS, UsageError
 from storescp.program.tap import Options
 from storescp.uids import VERSION
 from tests.program import make_directory, use_reactor
@@ -30,6 +31,7 @@ FLAGS: dict[tuple[str, ...], dict[str, Any]] = {
     ("-q", "--quiet"): {"verbosity": "quiet"},
     ("-v", "--verbose"): {"verbosity": "verbose"},
     ("-d", "--debug"): {"verbosity": "debug"},
+    ("--log-associations",): {"log_associations": True},
     ("--require-called-aet",): {"require_called_aet": True},
     ("--ignore",): {"ignore": True},
     ("-x=", "--prefer-uncompr"): {"prefer": "uncompressed"},
@@ -42,6 +44,7 @@ FLAGS: dict[tuple[str, ...], dict[str, Any]] = {
 }
 # Each option with a value: its spellings, a value as it is typed, and what it sets.
 VALUES: dict[tuple[str, ...], tuple[str, dict[str, Any]]] = {
+    ("--log-format",): ("json", {"log_format": "json"}),
     ("-aet", "--aetitle"): ("MY SCP", {"ae_title": "MY SCP"}),
     ("-to", "--timeout"): ("5", {"timeout": 5}),
     ("-ta", "--acse-timeout"): ("6", {"acse_timeout": 6}),
@@ -68,6 +71,7 @@ VALUES: dict[tuple[str, ...], tuple[str, dict[str, Any]]] = {
     ("--audit-log",): ("audit.json", {"audit_log": "audit.json"}),
     ("--tls-cert",): ("cert.pem", {"tls_cert": "cert.pem"}),
     ("--tls-profile",): ("bcp195-modified", {"tls_profile": "bcp195-modified"}),
+    ("--http",): ("8080", {"http": "8080"}),
 }
 # Each option that is of no use without another one: what it sets, and that other one.
 DEPENDENT = {
@@ -82,7 +86,7 @@ SPELLINGS = [
     *(([flag], settings) for flags, settings in FLAGS.items() for flag in flags),
     *(([flag, value], settings) for flags, (value, settings) in VALUES.items() for flag in flags),
 ]
-OTHERS = ("--port", "--help", "--version", "--hash-passcode")
+OTHERS = ("--port", "--help", "--version", "--hash-passcode", "--config", "--check")
 EVERY_FLAG = [flag for flags in (*FLAGS, *VALUES, DEPENDENT, REPEATED, OTHERS) for flag in flags]
 
 NO_PORT = "give one port to listen on, as in '{}', or --listen, not both"
@@ -118,6 +122,9 @@ REFUSED = {
     ("--max-user-items", "-5"): "argument --max-user-items: must be from 1 to 65535, not -5",
     ("--max-command-set", "16777217"): "argument --max-command-set: must be from 4096 to 16777216, not 16777217",
     ("--tls-profile", "bcp196"): "argument --tls-profile: must be one of bcp195, bcp195-modified, not bcp196",
+    ("--log-format", "xml"): "argument --log-format: must be one of text, json, not xml",
+    ("--check=1",): "argument --check: ignored explicit argument '1'",
+    ("--config",): "argument --config: expected one argument",
     ("--tls-key", "key.pem"): "argument --tls-key: is of no use without --tls-cert",
     ("--tls-ca", "ca.pem"): "argument --tls-ca: is of no use without --tls-cert",
     ("--jwt-audience", "pacs"): "argument --jwt-audience: is of no use without --jwt-key",
@@ -147,13 +154,13 @@ NOT_ONE_PORT: tuple[tuple[str, ...], ...] = (
 
 
 def script(*line: str) -> Config:
-    return parse(make_parser("storescp"), line)
+    return parse(make_parser("storescp"), line).config
 
 
 def twistd(*line: str) -> Config:
     options = Options()
     options.parseOptions(line)
-    return options.config
+    return options.asked.config
 
 
 def both(case: SynchronousTestCase, *line: str) -> dict[str, Any]:
@@ -165,6 +172,22 @@ def both(case: SynchronousTestCase, *line: str) -> dict[str, Any]:
 
 
 class SpellingTests(SynchronousTestCase):
+    def test_none_is_missing(self) -> None:
+        """These tests know every option of the table by each of its spellings, and what it sets."""
+        known = {flags: tuple(settings) for flags, settings in FLAGS.items()}
+        known |= {flags: tuple(settings) for flags, (_, settings) in VALUES.items()}
+        known |= {(flag,): (field,) for flag, (field, _, _) in DEPENDENT.items()}
+        known |= {(flag,): (field,) for flag, field in REPEATED.items()}
+        known["--port",] = ("port",)
+        self.assertEqual(known, {option.flags: (option.field,) for option in OPTIONS})
+
+    def test_check(self) -> None:
+        """--check changes nothing of what is asked for, and says so beside it."""
+        for line in (("--check", "1", "-v"), ("1", "-v", "--check")):
+            asked = parse(make_parser("storescp"), line)
+            self.assertEqual((True, Config(port=1, verbosity="verbose")), (asked.check, asked.config))
+        self.assertFalse(parse(make_parser("storescp"), ("1",)).check)
+
     def test_every_spelling(self) -> None:
         """Each spelling sets what it says and nothing else, before and after the port."""
         for words, settings in SPELLINGS:
@@ -443,7 +466,7 @@ class HashPasscodeTests(ExitCodeTestCase):
 
         self.type("something else\n")
         self.patch(sys.stdin, "isatty", lambda: True)
-        self.patch(options, "getpass", getpass)
+        self.patch(command_line, "getpass", getpass)
         _, text, _ = self.run_line("--hash-passcode", "Anna B")
         self.assertEqual(["Passcode of Anna B: ", "The same again: "], asked)
         self.assert_line("secret", text)
@@ -453,7 +476,7 @@ class HashPasscodeTests(ExitCodeTestCase):
         typed = iter(["secret", "secrte"])
         self.type("")
         self.patch(sys.stdin, "isatty", lambda: True)
-        self.patch(options, "getpass", lambda _prompt: next(typed))
+        self.patch(command_line, "getpass", lambda _prompt: next(typed))
         self.assert_error(2, "the passcodes differ", "--hash-passcode", "Anna B")
 
     def test_given_up(self) -> None:
@@ -461,7 +484,7 @@ class HashPasscodeTests(ExitCodeTestCase):
         for error in (EOFError, KeyboardInterrupt):
             self.type("")
             self.patch(sys.stdin, "isatty", lambda: True)
-            self.patch(options, "getpass", mock.Mock(side_effect=error))
+            self.patch(command_line, "getpass", mock.Mock(side_effect=error))
             self.assert_error(2, "no passcode was given", "--hash-passcode", "Anna B")
 
     def test_other_ends(self) -> None:

@@ -1,20 +1,29 @@
 # mypy: allow-untyped-calls
 """Acceptor: what a peer is answered, and what becomes of its instances."""
 
+from collections.abc import Callable
 from typing import Any
 
+from twisted.cred.portal import Portal
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
+from storescp.config import Config
 from storescp.dimse.commands import CEchoRSP, CStoreRQ, CStoreRSP, OtherRQ, OtherRSP
-from storescp.errors import Status, StoreFailure
+from storescp.errors import Status, StoreFailure, kind_of
 from storescp.interfaces import AssociationObserver, IAssociationObserver, IInstanceSink, IStorage, StoreRequest
+from storescp.program.proxied import proxied
+from storescp.server.access import Access
+from storescp.server.factory import StorageSCPFactory
+from storescp.server.identity import Realm
 from storescp.testing import CT_IMAGE_STORAGE, SCU, associate_rq
 from storescp.uids import EXPLICIT_LE, IMPLICIT_LE, VERIFICATION
 from storescp.ul.items import ImplementationClassUID, ImplementationVersionName, MaximumLength, PresentationContextRQ
 from storescp.ul.machine import PAbort, Sta
 from storescp.ul.pdu import AAbort
+from tests.program.test_proxied import AbortedTransport, Endpoint
 from tests.recorders import RecordingObserver, RecordingSink, RecordingStorage
 from tests.server import (
     ABORT,
@@ -717,3 +726,242 @@ class SCUTests(ServerTestCase):
         scu = self.scu(ae_title="X", require_called_aet=True)
         self.assertEqual((1, 1, 7), tuple(getattr(scu.answer, name) for name in ("result", "source", "reason")))
         self.assertEqual(Sta.Sta1, scu.scp.state)
+
+
+LIMITS = {
+    *("max_pdu", "max_associate_rq", "max_contexts", "max_transfer_syntaxes", "max_user_items", "max_command_set"),
+    *("max_instance_size", "max_associations", "max_associations_per_peer", "max_unassociated", "allow_file"),
+}
+HALF = STORE_COMMAND + p_data(pdv(3, DATA, DATA_SET))  # an instance that is not complete
+# The events that tell a cause, or a failure that has one.
+WITH_A_CAUSE = {
+    *("association_rejected", "association_aborted", "connection_refused", "instance_refused", "instance_dropped"),
+}
+HOSTILE = b"timeout\x1b[2Jstop"
+
+
+class KindTests(ServerTestCase):
+    """Of which kind each cause is that observers are told."""
+
+    def kinds(self) -> list[tuple[str, str]]:
+        """The events that have told a cause since it was asked last, and the kind of each."""
+        events: list[Any] = [each for each in self.observer.events if each[0] in WITH_A_CAUSE]
+        self.observer.events.clear()
+        return [(name, kind_of(getattr(cause, "cause", cause))) for name, *_, cause in events]
+
+    def check(self, *expected: tuple[str, str]) -> None:
+        self.assertEqual(list(expected), self.kinds())
+
+    def check_refused(self, kind: str) -> None:
+        self.check(("connection_refused", kind))
+
+    def check_aborted(self, kind: str, dropped: bool = False) -> None:
+        """Of an association, and of the instance that it has cut off, if there was one."""
+        self.check(*[("instance_dropped", kind)] * dropped, ("association_aborted", kind))
+
+    def test_no_request(self) -> None:
+        """No request in time: acse_timeout."""
+        self.peer(acse_timeout=10)
+        self.clock.advance(10)
+        self.check_refused("acse_timeout")
+
+    def test_silence(self) -> None:
+        """A peer that is silent: timeout, be there an association or not."""
+        self.peer(timeout=5)
+        self.clock.advance(5)
+        self.check_refused("timeout")
+        self.associated(timeout=5).write(HALF)
+        self.observer.events.clear()
+        self.clock.advance(5)
+        self.check_aborted("timeout", dropped=True)
+
+    def test_fragment(self) -> None:
+        """No further fragment: dimse_timeout."""
+        self.associated(dimse_timeout=5).write(HALF)
+        self.clock.advance(5)
+        self.check_aborted("dimse_timeout", dropped=True)
+
+    def test_storage(self) -> None:
+        """A storage that does not answer: storage_timeout, of the association and of what it was asked for."""
+        self.storage = RecordingStorage(sink := RecordingSink())
+        sink.finished = Deferred()
+        self.associated(storage_timeout=5).write(STORE)
+        self.clock.advance(5)
+        self.check(("association_aborted", "storage_timeout"), ("instance_dropped", "storage_timeout"))
+
+    def test_storage_after_the_end(self) -> None:
+        """So it is where the connection was lost before."""
+        self.storage = RecordingStorage(sink := RecordingSink())
+        sink.finished = Deferred()
+        peer = self.associated(storage_timeout=5)
+        peer.write(STORE)
+        peer.disconnect()
+        self.check_aborted("connection")
+        self.clock.advance(5)
+        self.check(("instance_dropped", "storage_timeout"))
+
+    def test_by_the_peer(self) -> None:
+        """An A-ABORT: peer; before a request too."""
+        self.associated().write(ABORT)
+        self.check_aborted("peer")
+        self.associated().write(HALF + ABORT)
+        self.check_aborted("peer", dropped=True)
+        self.peer().write(ABORT)
+        self.check_refused("peer")
+
+    def test_connection(self) -> None:
+        """A connection that is lost, or fails in a way of its own: connection."""
+        self.associated().disconnect()
+        self.check_aborted("connection")
+        self.peer().protocol.connectionLost(Failure(ValueError("odd")))
+        self.check_refused("connection")
+        peer = self.peer()
+        peer.write(ASSOCIATE_RQ[:9])
+        peer.disconnect()
+        self.check_refused("connection")
+
+    def test_tls(self) -> None:
+        """A handshake that fails, and what is no TLS: tls; whatever OpenSSL says, of a peer's name too."""
+        error = type("Error", (Exception,), {"__module__": "OpenSSL.SSL"})
+        for words in ("no shared cipher", "wrong version number", "timeout", "CN=\x1b[2J"):
+            self.peer().protocol.connectionLost(Failure(error([("SSL routines", "", words)])))
+            self.check_refused("tls")
+
+    def test_unread(self) -> None:
+        """A peer that does not read: unread."""
+        peer = self.associated()
+        transport: Any = peer.transport
+        transport.producer.pauseProducing()
+        self.clock.advance(30)
+        peer.disconnect()
+        self.check_aborted("unread")
+
+    def test_stop(self) -> None:
+        """The end of the server: stop, for those with an association, and those without, and what is cut off."""
+        for data, expected in (
+            (b"", [("connection_refused", "stop")]),
+            (ASSOCIATE_RQ, [("association_aborted", "stop")]),
+            (ASSOCIATE_RQ + HALF, [("instance_dropped", "stop"), ("association_aborted", "stop")]),
+        ):
+            factory = StorageSCPFactory(Config(grace=5), self.storage, self.clock, [self.observer])
+            factory.doStart()
+            peer = Peer(factory)
+            peer.write(data)
+            factory.doStop()
+            stopped = factory.shutdown()
+            self.clock.advance(5)
+            peer.disconnect()
+            self.successResultOf(stopped)
+            self.check(*expected)
+
+    def test_failure(self) -> None:
+        """A mistake of ours or of a storage's: failure, be it while it receives or while it answers."""
+        self.storage = RecordingStorage(sink := RecordingSink())
+        sink.write_error = ZeroDivisionError()
+        self.associated().write(STORE)
+        self.check_aborted("failure", dropped=True)
+        self.storage = RecordingStorage()
+        self.storage.open_error = StoreFailure("no", 0x1A700)  # no status
+        self.associated().write(STORE)
+        self.check(("instance_refused", "protocol"), ("association_aborted", "failure"))
+        self.assertEqual(2, len(self.flushLoggedErrors()))
+
+    def test_allow(self) -> None:
+        """A network that nobody is allowed from: allow."""
+        Peer(self.factory(allow=("CT1@10.1.0.0/16",)), IPv4Address("TCP", "10.2.0.1", 104)).disconnect()
+        self.check_refused("allow")
+
+    def test_proxy_header(self) -> None:
+        """Behind a proxy: proxy_header where there is none, and allow where the host in it is not allowed."""
+        config = Config(allow=("CT1@10.1.0.0/16",))
+        access = Access(config, portal=Portal(Realm()))
+        factory = StorageSCPFactory(config, self.storage, self.clock, [self.observer], access=access)
+        endpoint = Endpoint()
+        self.successResultOf(proxied(endpoint, access.refusal).listen(factory))
+        headers = {
+            b"GET / HTTP/1.1\r\n\r\n": "proxy_header",
+            b"PROXY TCP4 10.2.0.1 5.6.7.8 104 11112\r\n" + ASSOCIATE_RQ: "allow",
+        }
+        for header, kind in headers.items():
+            transport = AbortedTransport()
+            transport.protocol = endpoint.factory.buildProtocol(None)
+            transport.protocol.makeConnection(transport)
+            transport.protocol.dataReceived(header)
+            transport.lose()
+            self.check_refused(kind)
+
+    def test_protocol(self) -> None:
+        """What PS3.8 or PS3.7 does not allow: protocol, whatever it says."""
+        unknown = wire("09 00 00000000")
+        for data in (unknown, RELEASE_RQ, b"GET / HTTP/1.1\r\n", ASSOCIATE_RQ[:6] + bytes(0x112)):
+            self.peer().write(data)
+            self.check_refused("protocol")
+        messages = (
+            *(unknown, ASSOCIATE_RQ, p_data(pdv(1, LAST_DATA, b"")), p_data(pdv(1, LAST_COMMAND, HOSTILE))),
+            *(p_data(pdv(99, LAST_COMMAND, STORE_RQ)), p_data(pdv(1, LAST_COMMAND, ECHO_RSP)), RELEASE_RP),
+        )
+        for data in messages:
+            self.associated().write(data)
+            self.check_aborted("protocol")
+            self.associated().write(STORE_COMMAND + data)
+            self.assertEqual([("instance_dropped", "protocol"), ("association_aborted", "protocol")], self.kinds())
+
+    def test_released(self) -> None:
+        """An instance that ends with a release, which is none of the peer's to do then: protocol."""
+        self.associated().write(HALF + RELEASE_RQ)
+        self.check(("instance_dropped", "protocol"))
+
+    def test_limits(self) -> None:
+        """A limit is its own kind."""
+        limits: dict[str, Callable[[], object]] = {
+            "max_pdu": lambda: self.associated().write(wire("04 00 00004001")),
+            "max_associate_rq": lambda: self.peer().write(wire("01 00 00040001")),
+            "max_contexts": lambda: self.peer(max_contexts=2).write(ASSOCIATE_RQ),
+            "max_transfer_syntaxes": lambda: self.peer(max_transfer_syntaxes=1).write(ASSOCIATE_RQ),
+            "max_user_items": lambda: self.peer(max_user_items=1).write(
+                associate_rq(user_items=[MaximumLength(0), ImplementationClassUID("1.2")]).encode()
+            ),
+            "max_command_set": lambda: self.associated(max_command_set=4096).write(
+                p_data(pdv(1, COMMAND, bytes(4097)))
+            ),
+            "max_instance_size": lambda: self.associated(max_instance_size=22).write(STORE),
+            "max_associations": lambda: self.two(max_associations=1),
+            "max_associations_per_peer": lambda: self.two(max_associations_per_peer=1),
+            "max_unassociated": lambda: self.two(b"", max_unassociated=1),
+            "allow_file": lambda: self.two(allow_file=self.entries("* max-associations=1")),
+        }
+        self.assertEqual(LIMITS, set(limits))
+        for limit, reach in limits.items():
+            self.observer.events.clear()
+            reach()
+            self.assertEqual([limit], [kind for _, kind in self.kinds()])
+
+    def two(self, data: bytes = ASSOCIATE_RQ, **options: Any) -> None:
+        """Two of one host that say this."""
+        factory = self.factory(**options)
+        for _ in range(2):
+            peer = Peer(factory)
+            self.addCleanup(peer.disconnect)
+            peer.write(data)
+
+    def entries(self, *lines: str) -> str:
+        path: str = self.mktemp()
+        with open(path, "w") as file:
+            file.write("\n".join(lines))
+        return path
+
+    def test_rejected(self) -> None:
+        """Why a request is rejected is in the answer: the cause has no kind of its own where it is no limit."""
+        self.storage.is_ready = False
+        self.peer().write(ASSOCIATE_RQ)
+        self.peer(require_called_aet=True, ae_title="X").write(ASSOCIATE_RQ)
+        self.peer(allow=("CT1",)).write(ASSOCIATE_RQ.replace(b"MODALITY", b"stop    "))
+        self.check(*[("association_rejected", "protocol")] * 3)
+
+    def test_refused(self) -> None:
+        """So it is with an instance that is refused, whose status says why."""
+        for error in (StoreFailure("No space left on device", Status.OUT_OF_RESOURCES), ZeroDivisionError()):
+            self.storage.open_error = error
+            self.associated().write(STORE)
+            self.check(("instance_refused", "protocol"))
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))

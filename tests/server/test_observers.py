@@ -1,12 +1,18 @@
 # mypy: allow-untyped-calls
 """What observers are told: every event, in its order, with all there is to know; and that they can do no harm."""
 
+import re
+import runpy
+from collections import Counter
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
+from twisted.logger import LogEvent, capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from storescp import interfaces
 from storescp.config import Config
 from storescp.dimse.commands import CEchoRQ, CEchoRSP, CStoreRQ, CStoreRSP, OtherRQ, OtherRSP
 from storescp.errors import StoreFailure
@@ -20,7 +26,12 @@ from storescp.ul.pdu import AAbort, AAssociateRJ
 from tests.recorders import Event, RecordingObserver, RecordingSink, RecordingStorage
 from tests.server import (
     ASSOCIATE_RQ,
+    COMMAND,
+    DATA,
     DATA_SET,
+    ECHO,
+    LAST_COMMAND,
+    LAST_DATA,
     PEER,
     RELEASE_RP,
     RELEASE_RQ,
@@ -28,6 +39,11 @@ from tests.server import (
     STORE_COMMAND,
     Peer,
     ServerTestCase,
+    p_data,
+    pdv,
+)
+from tests.server import (
+    STORE_RQ as STORE_ELEMENTS,
 )
 
 ON_VERIFICATION = PresentationContext(context_id=1, abstract_syntax=VERIFICATION, transfer_syntax=IMPLICIT_LE)
@@ -42,6 +58,13 @@ def store_rsp(status: int) -> CStoreRSP:
         status=status,
         affected_sop_instance_uid="1.2.3",
     )
+
+
+# The events of an association with one instance.
+SESSION = [
+    *("association_requested", "association_accepted", "message_received", "instance_opened", "instance_received"),
+    *("instance_stored", "message_sent", "association_released", "association_ended"),
+]
 
 
 class EventTests(ServerTestCase):
@@ -78,7 +101,7 @@ class EventTests(ServerTestCase):
         )
 
     def test_stored(self) -> None:
-        """An instance that is stored is told when it begins, when it is whole, when it is safe, and when that was said."""
+        """An instance that is stored is told when it begins, is whole, is safe, and when that was said."""
         self.scu().store("1.2.3", DATA_SET)
         (request,) = self.storage.requests
         self.check(
@@ -268,6 +291,146 @@ class EndedTests(ServerTestCase):
         self.assertEqual(["association_requested", "association_aborted"], self.told())
 
 
+class Watched(RecordingSink):
+    """Tells `told` when it is written to, finished and aborted."""
+
+    def __init__(self, told: list[Event]) -> None:
+        super().__init__()
+        self._told = told
+
+    def write(self, fragment: memoryview) -> "Deferred[Any] | None":
+        self._told.append(("write", bytes(fragment)))
+        return super().write(fragment)
+
+    def finish(self) -> "Deferred[Any]":
+        self._told.append(("finish",))
+        return super().finish()
+
+    def abort(self) -> "Deferred[Any] | None":
+        self._told.append(("abort",))
+        return super().abort()
+
+
+class ReceivedTests(ServerTestCase):
+    """An instance that is whole, between its last fragment and its end, in one list with what its sink is told."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.sink = Watched(self.observer.events)
+        self.storage = RecordingStorage(self.sink)
+
+    def steps(self) -> list[Any]:
+        """What was told of the instance and to its sink; the size beside the event that has one."""
+        shown = ("write", "finish", "abort", "instance_received", "instance_stored")
+        steps = [
+            (name, arguments[-1]) if name in shown and arguments else name
+            for name, *arguments in self.observer.events
+            if name in shown or name.startswith("instance")
+        ]
+        self.observer.events.clear()
+        return steps
+
+    def test_fragments(self) -> None:
+        """It comes after the last fragment, with the bytes of all of them, and before the sink is finished."""
+        peer = self.associated()
+        peer.write(STORE_COMMAND + p_data(pdv(3, DATA, b"abc"), pdv(3, DATA, b"de")))
+        self.assertEqual(["instance_opened", ("write", b"abc"), ("write", b"de")], self.steps())
+        self.sink.finished = finished = Deferred[Any]()
+        peer.write(p_data(pdv(3, LAST_DATA, b"fghi")))
+        self.assertEqual([("write", b"fghi"), ("instance_received", 9), "finish"], self.steps())
+        finished.callback(None)
+        self.assertEqual([("instance_stored", 9)], self.steps())
+
+    def test_each(self) -> None:
+        """Each instance has its own size; that of one without a byte is 0."""
+        peer = self.associated()
+        for data in (b"", b"ab", b"a"):
+            peer.write(STORE_COMMAND + p_data(pdv(3, LAST_DATA, data)))
+        sizes = [event[2] for event in self.observer.events if event[0] == "instance_received"]
+        self.assertEqual([0, 2, 1], sizes)
+
+    def test_request(self) -> None:
+        """It is told with the request that the storage has."""
+        self.associated().write(STORE)
+        told = [event[1] for event in self.observer.events if event[0] == "instance_received"]
+        self.assertEqual([True], [request is self.storage.requests[0] for request in told])
+
+    def test_refused_in_the_end(self) -> None:
+        """It comes, too, where the storage says no afterwards: the instance was received."""
+        self.sink.finished = fail(StoreFailure("no"))
+        self.associated().write(STORE)
+        whole = ["instance_opened", ("write", DATA_SET), ("instance_received", 23), "finish"]
+        self.assertEqual([*whole, "instance_refused"], self.steps())
+
+    def test_given_up(self) -> None:
+        """And where it is dropped because the storage does not answer."""
+        self.sink.finished = Deferred()
+        self.associated().write(STORE)
+        self.clock.advance(60)
+        whole = ["instance_opened", ("write", DATA_SET), ("instance_received", 23), "finish"]
+        self.assertEqual([*whole, "instance_dropped"], self.steps())
+
+    def test_cut_off(self) -> None:
+        """Not where the last fragment does not come."""
+        peer = self.associated()
+        peer.write(STORE_COMMAND + p_data(pdv(3, DATA, DATA_SET)))
+        peer.disconnect()
+        self.assertEqual(["instance_opened", ("write", DATA_SET), "abort", "instance_dropped"], self.steps())
+
+    def test_refused_at_once(self) -> None:
+        """Not where the storage has not taken it, though its data set comes to its end."""
+        self.storage.open_error = StoreFailure("no")
+        self.associated().write(STORE)
+        self.assertEqual(["instance_refused"], self.steps())
+
+    def test_too_large(self) -> None:
+        """Not where it is too large, be it by its last fragment; just as large as it may be, it is received."""
+        peer = self.associated(max_instance_size=22)
+        peer.write(STORE)
+        self.assertEqual(["instance_opened", "instance_refused", "abort"], self.steps())
+        peer.write(STORE_COMMAND + p_data(pdv(3, LAST_DATA, DATA_SET[:22])))
+        self.assertIn(("instance_received", 22), self.steps())
+
+    def test_no_instance(self) -> None:
+        """Not of an echo, nor of a command that comes in pieces."""
+        peer = self.associated()
+        peer.write(ECHO + p_data(pdv(3, COMMAND, STORE_ELEMENTS[:20]), pdv(3, LAST_COMMAND, STORE_ELEMENTS[20:])))
+        self.assertEqual(["instance_opened"], self.steps())
+
+
+class IdTests(ServerTestCase):
+    """By which all that is told of an association can be found."""
+
+    def test_unique(self) -> None:
+        """Each has another, be they of one server or of several, accepted or not; all begin with that of the run."""
+        factories = [self.factory(), self.factory(), self.factory(ae_title="X", require_called_aet=True)]
+        for factory in factories:
+            for _ in range(20):
+                SCU(factory, self.clock).disconnect()
+        associations = list(dict.fromkeys(self.observer.associations))
+        ids = [association.id for association in associations]
+        self.assertEqual(60, len(set(ids)))
+        (run,) = {each.partition("-")[0] for each in ids}
+        self.assertTrue(re.fullmatch("[0-9a-f]{6}", run), run)
+        numbers = [int(each.partition("-")[2]) for each in ids]
+        self.assertEqual(list(range(numbers[0], numbers[0] + 60)), numbers)
+
+    def test_run(self) -> None:
+        """Another run has another beginning: nobody takes an association of yesterday for one of today."""
+        runs = [runpy.run_path(interfaces.__file__)["Association"] for _ in range(2)]
+        ids = [run(peer="", calling_ae_title="", called_ae_title="").id.partition("-") for run in runs]
+        self.assertEqual((["1", "1"], 2), ([number for *_, number in ids], len({run for run, *_ in ids})))
+
+    def test_given(self) -> None:
+        """An embedder may give one; it stays as it is, as all does but the user."""
+        association = Association(peer="a", calling_ae_title="b", called_ae_title="c", id="mine-1")
+        self.assertEqual("mine-1", association.id)
+        with self.assertRaises(AttributeError):
+            association.id = "yours-1"
+        association.user = "alice"
+        self.assertEqual("alice", association.user)
+
+
 class Failing(AssociationObserver):
     """Raises whatever it is told."""
 
@@ -309,6 +472,174 @@ class HarmlessTests(ServerTestCase):
         """Two observers that fail are two mistakes."""
         self.session(Failing(), Failing())
         self.assertEqual(2 * len(set(self.observer.names)), len(self.flushLoggedErrors(ZeroDivisionError)))
+
+    def logged(self, *observers: Any) -> list[LogEvent]:
+        """What is logged of these observers in two sessions of one server; nobody else hears less for it."""
+        factory = StorageSCPFactory(Config(), self.storage, self.clock, [*observers, self.observer])
+        factory.doStart()
+        self.addCleanup(factory.doStop)
+        with capturedLogs() as logs:
+            for _ in range(2):
+                scu = SCU(factory, self.clock)
+                scu.store("1.2.3", DATA_SET)
+                scu.release()
+        self.flushLoggedErrors()
+        self.assertEqual(SESSION * 2, self.observer.names)
+        return list(logs)
+
+    def test_logged(self) -> None:
+        """The line says who has failed, at what, and at which association; the first one of each event."""
+        failing = Failing()
+        logs = self.logged(failing)
+        ids = list(dict.fromkeys(association.id for association in self.observer.associations))
+        self.assertEqual(2, len(ids))
+        expected = [("critical", f"The observer {failing!r} failed at {name}", ids[0]) for name in SESSION]
+        told = [(event["log_level"].name, formatEvent(event), event["association"]) for event in logs]
+        self.assertEqual(expected, told)
+
+    def test_no_association(self) -> None:
+        """Where there was no association the line is of none."""
+        observers = Observers([Failing()])
+        with capturedLogs() as logs:
+            observers.tell("connection_refused", "peer", "cause")
+        self.flushLoggedErrors()
+        self.assertEqual([None], [event["association"] for event in logs])
+
+    def test_lacks_a_method(self) -> None:
+        """An observer without a method, as an older one may be, is logged once for it, and hears the rest."""
+
+        class Old:
+            def __init__(self) -> None:
+                self.heard: list[str] = []
+
+            def association_released(self, association: Association) -> None:
+                self.heard.append(association.id)
+
+        old = Old()
+        logs = self.logged(old)
+        ids = list(dict.fromkeys(association.id for association in self.observer.associations))
+        self.assertEqual(ids, old.heard)
+        names = [name for name in SESSION if name != "association_released"]
+        self.assertEqual(
+            [(f"The observer {old!r} failed at {name}", ids[0], AttributeError) for name in names],
+            [(formatEvent(event), event["association"], event["log_failure"].type) for event in logs],
+        )
+
+    def test_bad_attribute(self) -> None:
+        """Nor does one harm anybody that fails already when it is asked for its method."""
+
+        class Bad(AssociationObserver):
+            @property
+            def instance_stored(self) -> Any:
+                raise ZeroDivisionError
+
+        self.assertEqual([ZeroDivisionError], [event["log_failure"].type for event in self.logged(Bad())])
+
+    def test_exits(self) -> None:
+        """What is no Exception ends more than an observer: it is not kept from whoever waits for it."""
+        for error in (KeyboardInterrupt, SystemExit, GeneratorExit):
+            observers = Observers([raising(error), recorder := RecordingObserver()])
+            with capturedLogs() as logs:
+                self.assertRaises(error, observers.tell, "connection_refused", "peer", "cause")
+            self.assertEqual(([], []), (recorder.events, logs))
+
+
+def raising(error: type[BaseException]) -> AssociationObserver:
+    """An observer that raises this when a connection is refused."""
+
+    class Raising(AssociationObserver):
+        def connection_refused(self, peer: str, cause: str) -> None:
+            raise error
+
+    return Raising()
+
+
+class ListeningTests(SynchronousTestCase):
+    """Who does not listen to an event is not called."""
+
+    def setUp(self) -> None:
+        self.called: Counter[str] = Counter()
+
+    def no_op(self, name: str) -> Any:
+        """In the place of the method of `AssociationObserver` that does nothing: it counts."""
+
+        def counting(_self: Any, *_arguments: Any) -> None:
+            self.called[name] += 1
+
+        return counting
+
+    def tell_all(self, *observers: Any, times: int = 2) -> None:
+        """Tell each event, with as many arguments as it has."""
+        told = Observers(observers)
+        for _ in range(times):
+            for name in IAssociationObserver:
+                method: Any = IAssociationObserver[name]
+                told.tell(name, *method.positional)
+
+    def test_no_ops(self) -> None:
+        """A method of the base that does nothing is never called, be it inherited over several floors."""
+        for name in IAssociationObserver:
+            self.patch(AssociationObserver, name, self.no_op(name))
+
+        class Inheriting(AssociationObserver):
+            pass
+
+        class Again(Inheriting):
+            pass
+
+        self.tell_all(AssociationObserver(), Inheriting(), Again())
+        self.assertEqual({}, dict(self.called))
+        for name in IAssociationObserver:  # they do count
+            getattr(AssociationObserver(), name)(*IAssociationObserver[name].positional)
+        self.assertEqual(dict.fromkeys(IAssociationObserver, 1), dict(self.called))
+
+    def test_subclasses(self) -> None:
+        """A method of a subclass is, and of its subclass, and one that calls the base."""
+        told: list[str] = []
+
+        class Refused(AssociationObserver):
+            def connection_refused(self, peer: str, cause: str) -> None:
+                told.append("own")
+
+        class Inherited(Refused):
+            def association_ended(self, association: Association) -> None:
+                super().association_ended(association)
+                told.append("ended")
+
+        class Mixed(Inherited, AssociationObserver):
+            pass
+
+        self.tell_all(Refused(), Inherited(), Mixed(), times=1)
+        self.assertEqual(["ended", "ended", "own", "own", "own"], sorted(told))
+
+    def test_attributes(self) -> None:
+        """So is what an observer has as an attribute of its own, of whatever kind it is."""
+        told: list[str] = []
+        observer = AssociationObserver()
+        vars(observer)["connection_refused"] = lambda *_: told.append("function")
+        vars(observer)["association_ended"] = partial(told.append)
+        vars(observer)["association_released"] = told.append
+
+        class Static(AssociationObserver):
+            connection_refused = staticmethod(lambda *_: told.append("static"))  # type: ignore[assignment]
+
+            @classmethod
+            def association_ended(cls, association: Association) -> None:
+                told.append("class")
+
+        self.tell_all(observer, Static(), times=1)
+        self.assertEqual(["association", "association", "class", "function", "static"], sorted(told))
+
+    def test_other_objects(self) -> None:
+        """So is an object that is no `AssociationObserver` and has the methods."""
+        told: list[str] = []
+
+        class Anything:
+            def __getattr__(self, name: str) -> Any:
+                return lambda *_: told.append(name)
+
+        self.tell_all(Anything(), times=2)
+        self.assertEqual([*IAssociationObserver] * 2, told)
 
 
 class ObserversTests(SynchronousTestCase):

@@ -58,6 +58,7 @@ ADDRESS = IPv4Address("TCP", "10.1.2.3", 104)
 PASSCODE = wire("58 00 0012", "02 00", "0005", b"alice", "0007", b"opensea")
 WRONG = wire("58 00 0012", "02 00", "0005", b"alice", "0007", b"OPENSEA")
 
+ID = r"^[0-9a-f]{6}-[0-9]+$"
 WHO: dict[str, Any] = {
     "peer": "10.1.2.3:104",
     "calling_ae_title": "MODALITY",
@@ -95,8 +96,12 @@ class AuditTestCase(SynchronousTestCase):
         return peer
 
     def check(self, *expected: dict[str, Any]) -> None:
-        """These were told, in this order, and each at its time."""
-        self.assertEqual([{"time": TIME, **event} for event in expected], self.told)
+        """These were told, in this order, each at its time, and with the id of its association if it is of one."""
+        told = [dict(event) for event in self.told]
+        for event in told:
+            if event["event"] != "refusal":
+                self.assertRegex(event.pop("association"), ID)
+        self.assertEqual([{"time": TIME, **event} for event in expected], told)
 
 
 class AssociationTests(AuditTestCase):
@@ -121,8 +126,8 @@ class AssociationTests(AuditTestCase):
         """Fields stand in an order that can be read."""
         self.associated().disconnect()
         self.assertEqual(
-            "time event peer calling_ae_title called_ae_title certificate user seconds instances bytes failed ended"
-            " cause",
+            "time event association peer calling_ae_title called_ae_title certificate user seconds instances bytes"
+            " failed ended cause",
             " ".join(self.told[0]),
         )
 
@@ -208,7 +213,7 @@ class AssociationTests(AuditTestCase):
         """Of one that has ended nothing is kept."""
         peer = self.associated()
         peer.disconnect()
-        self.assertEqual({}, self.observer._accounts)
+        self.assertEqual({}, self.observer.accounts)
 
     def test_certificate_and_user(self) -> None:
         """Who it was is told by certificate and user, too."""

@@ -10,7 +10,8 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from storescp.config import Config
-from storescp.program.logs import AssociationLog, TextObserver
+from storescp.program.lines import TextObserver
+from storescp.program.logs import AssociationLog
 from storescp.server.factory import StorageSCPFactory
 from storescp.storage.directory import DirectoryStorage
 from storescp.storage.rules import Rules
