@@ -1,0 +1,1 @@
+"""What lies beside the program: units for systemd, completions for shells, the manual page."""
