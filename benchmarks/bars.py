@@ -43,6 +43,7 @@ class Bar:
 BARS = (
     Bar("1x512KiB", "none", "rate", "dcmtk", 1.1, 1.4),
     Bar("1x512KiB", "none", "rate", "limit", 0.65, 0.85),
+    Bar("watched", "watched", "rate", "none", 0.97, 0.99),
     Bar("8x512KiB", "none", "rate", "dcmtk", 1.0, 1.3),
     Bar("1x16KiB", "none", "rate", "dcmtk", 1.0, 1.5),
     Bar("1x100MiB", "none", "rate", "dcmtk", 1.0, 1.2),

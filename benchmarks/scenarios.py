@@ -56,6 +56,9 @@ SCENARIOS = (
     Scenario(
         "1x512KiB-disk", "One association, on the disk, unsynced", "store", "disk", _entries("none limit dcmtk"), 1, 400
     ),
+    Scenario(
+        "watched", "What it costs to be watched: one association", "store", "tmpfs", _entries("watched none"), 1, 400
+    ),
     Scenario("8x512KiB", "Eight associations", "store", "tmpfs", _ALL, 8, 60),
     Scenario("64x512KiB", "64 associations", "store", "tmpfs", _entries("none limit dcmtk orthanc"), 64, 8),
     Scenario("1x16KiB", "Small instances", "store", "tmpfs", _ALL, 1, 2000, 16 * KIB),

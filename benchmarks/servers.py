@@ -166,6 +166,7 @@ _FINDERS: dict[str, Callable[[str, Path], Server]] = {
     "file": partial(_ours, ["--durability", "file"]),
     "full": partial(_ours, ["--durability", "full"]),
     "ignore": partial(_ours, ["--ignore"]),
+    "watched": partial(_ours, ["--durability", "none", "--http", "0"]),
     "dcmtk": partial(_dcmtk, ["--fork"]),
     "dcmtk-bits": partial(_dcmtk, ["--fork", "--bit-preserving"]),  # faster with large instances, and only with those
     "dcmtk-single": partial(_dcmtk, ["--single-process"]),  # one association at a time, but no fork for each
@@ -176,4 +177,4 @@ _FINDERS: dict[str, Callable[[str, Path], Server]] = {
     "limit-fsync": partial(_limit, ["fsync"]),
 }
 NAMES = tuple(_FINDERS)
-OURS = ("none", "file", "full", "ignore")
+OURS = ("none", "file", "full", "ignore", "watched")
