@@ -10,7 +10,7 @@ from itertools import count
 import attrs
 from twisted.logger import Logger
 
-from storescp.errors import CannotStart
+from storescp.errors import CannotStart, Status, StoreFailure
 from storescp.interfaces import Room
 from storescp.storage.disk import Disk, Identity
 from storescp.storage.rules import Rules
@@ -84,6 +84,12 @@ class Directories:
         for path, identity in self.places:
             if not self.disk.is_at(path, identity):
                 raise OSError(errno.ESTALE, f"{path} is not the directory any more that this server has opened")
+
+    def check_free(self) -> None:
+        """Raise `StoreFailure` where less is free than the rules want."""
+        wanted = self.rules.min_free
+        if wanted and self.disk.free(self.root) < wanted:
+            raise StoreFailure(f"less than {wanted} bytes are free (--min-free)", Status.OUT_OF_RESOURCES)
 
     def room(self) -> Room:
         """How much there is. Raises OSError."""

@@ -228,7 +228,7 @@ class DirectoryStorage:
             workers=self._workers,
             names=NameLocks(),
             backlog=Backlog(HIGH_WATER_OF_ALL, HIGH_WATER_OF_ALL // 2),
-            health=Health(self.probe),
+            health=Health(lambda: self._beside(probe)),
             begun=self._begun,
             ended=self._ended,
         )
@@ -278,7 +278,7 @@ class DirectoryStorage:
         return DirectorySink(request.association.id, name, file, self._shared)
 
     def probe(self) -> "Deferred[None]":
-        return self._beside(probe)
+        return self._beside(_probe_room)
 
     def look(self) -> "Deferred[Room]":
         return self._beside(Directories.room)
@@ -290,7 +290,7 @@ class DirectoryStorage:
         self._begun()
         return self._workers.run(work, self._directories).addBoth(self._done)
 
-    def _done(self, result: Any) -> Any:
+    def _done(self, result: _T) -> _T:
         self._ended()
         return result
 
@@ -300,3 +300,9 @@ class DirectoryStorage:
     def _ended(self) -> None:
         self._under_way -= 1
         self._stop_if_idle()
+
+
+def _probe_room(directories: Directories) -> None:
+    # The disk of which too little is left is not ill, so `Health` does not ask for this.
+    directories.check_free()
+    probe(directories)

@@ -60,7 +60,7 @@ class IncomingFile:
             for start in range(0, len(buffers), IOV_MAX):
                 self._write_all(self._descriptor, buffers[start : start + IOV_MAX])
             if self._unsynced >= CHECKPOINT:
-                self._check_free()
+                self._directories.check_free()
                 self._sync_data(self._descriptor)
         except Exception as error:  # whatever it was, what is in the file now is not the instance
             self._failure = error
@@ -123,15 +123,10 @@ class IncomingFile:
 
     def _create(self) -> int:
         self._directories.check_place()
-        self._check_free()
+        self._directories.check_free()
         descriptor = self._disk.create(self._temporary, self._directories.incoming)
         self._exists = True
         return descriptor
-
-    def _check_free(self) -> None:
-        wanted = self._rules.min_free
-        if wanted and self._disk.free(self._directories.root) < wanted:
-            raise StoreFailure(f"less than {wanted} bytes are free (--min-free)", Status.OUT_OF_RESOURCES)
 
     def _write_all(self, descriptor: int, buffers: list[bytes | memoryview]) -> None:
         wanted = sum(map(len, buffers))

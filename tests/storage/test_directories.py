@@ -9,6 +9,8 @@ from itertools import count
 from twisted.logger import capturedLogs
 
 from storescp.errors import CannotStart
+from storescp.interfaces import Room
+from storescp.storage.directories import Directories
 from storescp.storage.directory import DirectoryStorage
 from storescp.storage.disk import Disk
 from storescp.storage.rules import Rules
@@ -32,6 +34,7 @@ NOT_OURS = (
 ANOTHER_PROCESS = """
 import sys
 from storescp.errors import CannotStart
+from storescp.interfaces import Room
 from storescp.storage.directory import DirectoryStorage
 from storescp.storage.workers import AtOnce
 try:
@@ -272,3 +275,38 @@ class LeftoverTests(StartTestCase):
         (self.incoming / name).write_bytes(b"half")
         self.start()
         self.check({})
+
+
+class RoomTests(StartTestCase):
+    """How much room there is."""
+
+    def test_room(self) -> None:
+        """It is what the file system has, by the path of the directory; temporary files are those of ours alone."""
+
+        class Small(FaultyDisk):
+            def free(self, directory: int) -> int:
+                return 300
+
+            def total(self, directory: int) -> int:
+                return 1000
+
+        directories = Directories.open(str(self.absolute), Small(), Rules())
+        self.addCleanup(directories.close)
+        empty = Room(place=str(self.absolute), free=300, total=1000, temporary=0)
+        self.assertEqual(empty, directories.room())
+        for name in (*OURS, *NOT_OURS):
+            (self.incoming / name).write_bytes(b"")
+        (self.absolute / OURS[0]).write_bytes(b"")  # another directory
+        self.assertEqual(Room(place=str(self.absolute), free=300, total=1000, temporary=len(OURS)), directories.room())
+
+    def test_fails(self) -> None:
+        """Each call that fails is told, and there is nothing to be closed."""
+        disk = FaultyDisk()
+        directories = Directories.open(str(self.absolute), disk, Rules())
+        self.addCleanup(directories.close)
+        opened = set(disk.open_descriptors)
+        for nth, name in enumerate(("free", "total", "names"), 1):
+            disk.arm(nth, errno.EIO)
+            self.assertRaises(OSError, directories.room)
+            self.assertEqual((name, opened), (disk.calls[-1], disk.open_descriptors))
+        disk.disarm()

@@ -9,8 +9,8 @@ from typing import Any, ParamSpec, TypeVar
 from twisted.internet.defer import CancelledError, Deferred, fail
 from zope.interface.verify import verifyObject
 
-from storescp.errors import CannotStart
-from storescp.interfaces import IInstanceSink, IStorage
+from storescp.errors import CannotStart, StoreFailure
+from storescp.interfaces import IInstanceSink, IStorage, IWatchedStorage, Room
 from storescp.storage import directory
 from storescp.storage.directory import DirectoryStorage
 from storescp.storage.rules import Rules
@@ -27,6 +27,7 @@ from tests.storage.disks import (
     ByHand,
     DirectoryTestCase,
     FaultyDisk,
+    SpaceDisk,
     beside,
     result,
     store,
@@ -46,6 +47,7 @@ class SinkTests(DirectoryTestCase):
         storage = self.storage()
         sink = storage.open(request())
         verifyObject(IStorage, storage)
+        verifyObject(IWatchedStorage, storage)
         verifyObject(IInstanceSink, sink)
         sink.abort()
 
@@ -482,6 +484,117 @@ class StopTests(DirectoryTestCase):
         self.workers.work()
         self.assertEqual("CT.1.2.3", result(finished))
         self.successResultOf(self.started.stop())
+
+
+class WatchTests(DirectoryTestCase):
+    """What the storage says of itself: the room it has, and whether it could store something now."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.disk = SpaceDisk(3000)
+        self.workers = ByHand()
+        self.started = DirectoryStorage(str(self.path), self.workers, disk=self.disk)
+
+    def start(self) -> None:
+        self.started.start()
+        self.addCleanup(self.started.stop)
+
+    def room(self, temporary: int) -> Room:
+        status = os.statvfs(self.path)
+        total = status.f_blocks * status.f_frsize
+        return Room(place=str(self.path.absolute()), free=3000, total=total, temporary=temporary)
+
+    def test_look(self) -> None:
+        """A look is work for the workers, and sees what is free, and what is on its way."""
+        self.start()
+        sink = self.started.open(request())
+        sink.write(memoryview(bytes(256 * KIB)))
+        seen = self.started.look()
+        self.assertNoResult(seen)
+        self.workers.work()
+        self.assertEqual(self.room(1), self.successResultOf(seen))
+        sink.abort()
+        self.workers.work()
+        seen = self.started.look()
+        self.workers.work()
+        self.assertEqual(self.room(0), self.successResultOf(seen))
+
+    def test_probe(self) -> None:
+        """A probe is written and synced, and leaves nothing."""
+        self.start()
+        self.disk.calls.clear()
+        probed = self.started.probe()
+        self.assertNoResult(probed)
+        self.workers.work()
+        self.assertIsNone(self.successResultOf(probed))
+        expected = ["identity", "identity", "is_writable"]
+        synced = ["create", "write", "fsync", "close", "unlink", "open_directory", "fsync", "close"]
+        self.assertEqual(synced, [call for call in self.disk.calls if call not in expected])
+        self.check({})
+
+    def test_probe_fails(self) -> None:
+        """It fails with what the disk says, leaves nothing, and says nothing about instances."""
+        self.start()
+        for code in (errno.ENOSPC, errno.EROFS, errno.EIO):
+            for _ in range(3):
+                self.disk.arm(2, code)
+                probed = self.started.probe()
+                self.workers.work()
+                self.assertEqual(code, self.failureResultOf(probed, OSError).value.errno)
+                self.disk.disarm()
+        self.assertEqual((True, []), (self.started.ready(), self.workers.queue))
+        self.check({})
+
+    def test_probe_of_too_little(self) -> None:
+        """It fails where an instance would be refused since too little is free; the disk is not ill for that."""
+        rules = Rules(min_free=3001)
+        self.started = DirectoryStorage(str(self.path), self.workers, rules, disk=self.disk)
+        self.start()
+        for _ in range(4):
+            probed = self.started.probe()
+            self.workers.work()
+            failure = self.failureResultOf(probed, StoreFailure)
+            self.assertEqual("less than 3001 bytes are free (--min-free)", failure.value.cause)
+        self.assertTrue(self.started.ready())
+        self.check({})
+
+    def test_look_fails(self) -> None:
+        """A look that fails says why; the next one may see."""
+        self.start()
+        self.disk.arm(1, errno.EIO)
+        seen = self.started.look()
+        self.workers.work()
+        self.failureResultOf(seen, OSError)
+        self.disk.disarm()
+        seen = self.started.look()
+        self.workers.work()
+        self.successResultOf(seen)
+
+    def test_not_started(self) -> None:
+        """Before the start and after the stop there is nothing to look at, and nobody does."""
+        for _ in range(2):
+            for each in (self.started.look(), self.started.probe()):
+                error = self.failureResultOf(each, RuntimeError)
+                self.assertEqual("the storage is not started", error.getErrorMessage())
+            self.assertEqual([], self.workers.queue)
+            self.started.start()
+            self.successResultOf(self.started.stop())
+
+    def test_stop_waits(self) -> None:
+        """The directories stay open for a look and a probe that have begun, also where they fail."""
+        for code in (None, errno.EIO):
+            self.started.start()
+            if code:
+                self.disk.arm(1, code, for_ever=True)
+            pending: list[Deferred[Any]] = [self.started.look(), self.started.probe()]
+            for each in pending:
+                each.addErrback(lambda _: None)
+            stopped = self.started.stop()
+            while self.workers.queue:
+                self.assertNoResult(stopped)
+                self.workers.work(1)
+            self.assertIsNone(self.successResultOf(stopped))
+            self.disk.disarm()
 
 
 class PathTests(DirectoryTestCase):

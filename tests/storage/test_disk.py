@@ -164,3 +164,16 @@ class DiskTests(SynchronousTestCase):
         status = os.statvfs(self.path)
         self.assertLessEqual(self.disk.free(self.root), status.f_blocks * status.f_frsize)
         self.assertGreater(self.disk.free(self.root), 0)
+
+    def test_total(self) -> None:
+        """All there is are the bytes of its file system, of which what is free is a part."""
+        status = os.statvfs(self.path)
+        total = self.disk.total(self.root)
+        self.assertEqual(status.f_blocks * status.f_frsize, total)
+        self.assertLessEqual(self.disk.free(self.root), total)
+
+    def test_units(self) -> None:
+        """The system counts in fragments, not in the blocks it likes to be given."""
+        status = os.statvfs_result((4096, 512, 1000, 400, 300, 9, 8, 7, 0, 255))
+        self.patch(os, "fstatvfs", lambda _descriptor: status)
+        self.assertEqual((512_000, 153_600), (self.disk.total(self.root), self.disk.free(self.root)))
