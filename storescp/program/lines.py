@@ -7,8 +7,8 @@ from twisted.logger import FileLogObserver, ILogObserver, LogEvent, formatEvent,
 from zope.interface import implementer
 
 from storescp.config import Config
-from storescp.watch.audit import stamp
 from storescp.watch.escaping import escape
+from storescp.watch.stamp import stamp
 
 LEVELS = {
     "quiet": frozenset[str](),
@@ -69,12 +69,13 @@ class JSONObserver(_Observer):
     def _printed(self, event: LogEvent, level: str, lines: list[str]) -> str:
         record: dict[str, Any] = {
             "time": stamp(event["log_time"]),
-            "level": level,
+            "level": "error" if level == "critical" else level,  # as the letter of a line of text is E
             "logger": event.get("log_namespace", ""),
             "association": event.get("association"),
             "message": "\n".join(lines),
         }
-        record.update({key: event[key] for key in ("summary",) if key in event})
+        if "summary" in event:
+            record["summary"] = event["summary"]
         return json.dumps(record, separators=(",", ":")) + "\n"
 
 

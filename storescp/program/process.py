@@ -21,6 +21,7 @@ from storescp.server.protocol import READ
 _log = Logger()
 
 OWN_DESCRIPTORS = 32  # of the reactor, the ports, the log, the directories, the libraries, with some to spare
+HTTP_DESCRIPTORS = 65  # of the port where the server can be looked at, and of the connections it takes at most
 
 
 def take_over(reactor: Any) -> None:
@@ -59,6 +60,12 @@ def reload_on_hangup(reactor: Any, reload: Callable[[], None]) -> None:
     reactor.callWhenRunning(signal.signal, signal.SIGHUP, lambda _number, _frame: reactor.callFromThread(reload))
 
 
+def rotate_on_user_signal(reactor: Any, rotate: Callable[[], None]) -> None:
+    """Let SIGUSR1 call `rotate`, as twistd does for its own file. Without it, the signal ends the process."""
+    if not signal.getsignal(signal.SIGUSR1):
+        signal.signal(signal.SIGUSR1, lambda _number, _frame: reactor.callFromThread(rotate))
+
+
 def _stop_once(reactor: Any) -> None:
     with suppress(ReactorNotRunning):  # it stops already, for another reason
         reactor.stop()
@@ -67,7 +74,8 @@ def _stop_once(reactor: Any) -> None:
 def allow_descriptors(config: Config) -> Config:
     """Let the process have the descriptors that `config` may need. `config`, with less where that is not allowed."""
     # An association has a socket and, while an instance comes, a file; some receive ahead of what is not yet stored.
-    wanted = 2 * config.max_associations + config.max_unassociated + AHEAD + OWN_DESCRIPTORS
+    own = OWN_DESCRIPTORS + (0 if config.http is None else HTTP_DESCRIPTORS)
+    wanted = 2 * config.max_associations + config.max_unassociated + AHEAD + own
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < allowed:
@@ -75,12 +83,12 @@ def allow_descriptors(config: Config) -> Config:
             resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
         except (OSError, ValueError):  # a system may have a bound of its own
             allowed = soft
-    return config if allowed >= wanted else _with_descriptors(config, allowed, wanted)
+    return config if allowed >= wanted else _with_descriptors(config, allowed, wanted, own)
 
 
-def _with_descriptors(config: Config, allowed: int, wanted: int) -> Config:
+def _with_descriptors(config: Config, allowed: int, wanted: int, own: int) -> Config:
     # Or idle connections would use them up before the first of them is closed. Who receives ahead may find none: A700H.
-    left = max(allowed - OWN_DESCRIPTORS, 4)
+    left = max(allowed - own, 4)
     unassociated = min(config.max_unassociated, left // 4)
     associations = min(config.max_associations, (left - unassociated) // 2)
     _log.warn(

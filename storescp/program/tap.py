@@ -17,7 +17,13 @@ from storescp.program.lines import twistd_observer
 from storescp.program.logs import AssociationLog, summaries_for
 from storescp.program.notify import is_managed, notify
 from storescp.program.options import UsageError
-from storescp.program.process import allow_descriptors, fail_at_exit, reload_on_hangup, take_over
+from storescp.program.process import (
+    allow_descriptors,
+    fail_at_exit,
+    reload_on_hangup,
+    rotate_on_user_signal,
+    take_over,
+)
 from storescp.program.service import StorageSCPService, service_for
 from storescp.watch.escaping import escape
 
@@ -33,11 +39,6 @@ class Options(usage.Options):
             self.asked = parse(make_parser(self._PROG), options or ())
         except (UsageError, CannotStart) as error:
             raise usage.UsageError(escape(str(error))) from None
-        if self.asked.check:
-            from storescp.program.check import check  # noqa: PLC0415  # a server needs none
-            from storescp.program.main import exit_code  # noqa: PLC0415
-
-            sys.exit(exit_code(lambda: check(self.asked)))
         if self._own_lines and self.parent and self.parent.get("syslog"):
             raise usage.UsageError("--log-format json and --log-associations do not go with twistd's --syslog")
 
@@ -46,14 +47,19 @@ class Options(usage.Options):
         config = self.asked.config
         return config.log_format != "text" or config.log_associations
 
-    def log_observer(self) -> Any:
+    def log_observer(self, reactor: Any) -> Any:
         """In the place of twistd's own, and to the same file, where lines are asked for that are not twistd's."""
-        if not self._own_lines or self.parent is None:
+        twistd = self.parent
+        if not self._own_lines or twistd is None or twistd.get("logger"):
             return None
-        path = self.parent.get("logfile")
-        if path in (None, "", "-") and self.parent.get("nodaemon"):
+        path, stays = twistd.get("logfile"), twistd.get("nodaemon")
+        if path == "-" and not stays:  # which twistd refuses by itself
+            return None
+        if path == "-" or (stays and not path):
             return twistd_observer(self.asked.config, sys.stdout)
-        return twistd_observer(self.asked.config, LogFile.fromFullPath(path or "twistd.log"))
+        file = LogFile.fromFullPath(path or "twistd.log")
+        rotate_on_user_signal(reactor, file.rotate)
+        return twistd_observer(self.asked.config, file)
 
     def __str__(self) -> str:
         return make_parser(self._PROG).format_help()
@@ -104,8 +110,15 @@ def makeService(options: Options) -> IService:
     """What twistd runs."""
     from twisted.internet import reactor  # noqa: PLC0415  # twistd has chosen it by now
 
-    take_over(reactor)
     asked: Asked = options.asked
+    if asked.check:
+        from storescp.program.check import check  # noqa: PLC0415  # a server needs none
+
+        try:
+            raise SystemExit(check(asked))
+        except (UsageError, CannotStart) as error:
+            raise _Exit(error) from None
+    take_over(reactor)
     config = allow_descriptors(asked.config)
     log = AssociationLog(config.verbosity)
     try:
@@ -117,4 +130,4 @@ def makeService(options: Options) -> IService:
     if service.reloads or is_managed():
         reload_on_hangup(reactor, service.reload)
     log.started()
-    return _Program(service, options.log_observer())
+    return _Program(service, options.log_observer(reactor))

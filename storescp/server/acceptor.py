@@ -225,6 +225,7 @@ class Acceptor(ServiceUser):
             implementation_version_name=version_name.name if version_name else "",
             certificate=self.provider.certificate,
         )
+        self.association_id = self._association.id
         self._observers.tell("association_requested", self._association, request)
 
     def _accept(self, request: AAssociateRQ, answer: AAssociateAC, seat: Seat, entry: Entry) -> None:
@@ -555,18 +556,16 @@ class Acceptor(ServiceUser):
             awaited.cancel()
 
     def _failed(self, failure: Failure) -> None:
-        assert self._association is not None
         _log.failure(
             "An answer could not be sent: this is a mistake in storescp",
             failure=failure,
-            association=self._association.id,
+            association=self.association_id,
         )
         self.provider.abort(Cause("failure", "this server failed"))
 
     def _sink_failed(self, failure: Failure, what: str) -> None:
         if not failure.check(CancelledError):  # then it was given up
-            assert self._association is not None
-            _log.failure("A sink failed {what}", failure=failure, what=what, association=self._association.id)
+            _log.failure("A sink failed {what}", failure=failure, what=what, association=self.association_id)
 
 
 def _nothing() -> None:

@@ -114,6 +114,7 @@ class Login:
         self._deadline = Timer(clock, VERIFYING, self._late)
         self._open = False  # since it has begun, until something is told
         self._host = ""
+        self._association_id = ""  # for the log
         self._waits: Callable[[], None] | None = None  # for the lock
         self._asked: Deferred[Any] | None = None
         self._logout: Callable[[], object] = _nothing
@@ -122,6 +123,7 @@ class Login:
         self._open = True
         self._deadline.start()
         self._host = host
+        self._association_id = association.id
         self._waits = partial(self._ask, credentials, association)
         self._locks.take(host, self._waits)
 
@@ -133,9 +135,18 @@ class Login:
 
     def end(self) -> None:
         if self._over() and self._asked is not None:
-            _cancel(self._asked)
+            self._cancel(self._asked)
         logout, self._logout = self._logout, _nothing
-        maybeDeferred(logout).addErrback(_logout_failed)
+        maybeDeferred(logout).addErrback(self._logout_failed)
+
+    def _cancel(self, asked: "Deferred[Any]") -> None:
+        try:
+            asked.cancel()
+        except Exception:  # of a checker: the peer is answered all the same
+            _log.failure("The verification of a user could not be cancelled", association=self._association_id)
+
+    def _logout_failed(self, failure: Failure) -> None:
+        _log.failure("A user could not be logged out", failure=failure, association=self._association_id)
 
     def _over(self) -> bool:
         """Whether nothing was told so far. The next one may begin, whatever a checker still does for this one."""
@@ -165,7 +176,11 @@ class Login:
         self._refused(Rejection(USER_IDENTITY_REFUSED, f"its user was not verified within {VERIFYING:g} s"))
 
     def _mistaken(self, failure: Failure) -> None:
-        _log.failure("An answer could not be sent: this is a mistake in storescp", failure=failure)
+        _log.failure(
+            "An answer could not be sent: this is a mistake in storescp",
+            failure=failure,
+            association=self._association_id,
+        )
         self._over()
         self._refused(Rejection(USER_IDENTITY_REFUSED, "this server failed"))
 
@@ -181,17 +196,6 @@ def _fault(failure: Failure, credentials: ICredentials) -> str:
     name = getattr(credentials, "username", None)
     who = "its token" if name is None else f"the user {user_name(name)!r}"
     return f"{who} is not accepted: {error}" if isinstance(error, NotVerified) else f"{who} is not accepted"
-
-
-def _cancel(asked: "Deferred[Any]") -> None:
-    try:
-        asked.cancel()
-    except Exception:  # of a checker: the peer is answered all the same
-        _log.failure("The verification of a user could not be cancelled")
-
-
-def _logout_failed(failure: Failure) -> None:
-    _log.failure("A user could not be logged out", failure=failure)
 
 
 def user_name(avatar_id: Any) -> str:

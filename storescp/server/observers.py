@@ -1,6 +1,6 @@
 """Telling observers, so that none of them can harm an association."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 
 from twisted.logger import Logger
 
@@ -14,27 +14,19 @@ class Observers:
 
     def __init__(self, observers: Iterable[IAssociationObserver]) -> None:
         self._observers = tuple(observers)
-        self._listening: dict[str, tuple[tuple[IAssociationObserver, Callable[..., object]], ...]] = {}
+        self._listening: dict[str, tuple[IAssociationObserver, ...]] = {}
         self._logged: set[tuple[int, str]] = set()
 
     def tell(self, event: str, *arguments: object) -> None:
         """Call the method `event` of `IAssociationObserver` on each."""
         if event not in self._listening:
-            self._listening[event] = tuple(self._who_listens(event))
-        for observer, method in self._listening[event]:
+            # To call who does not listen would cost as much as to call who does, at each step of each instance.
+            self._listening[event] = tuple(each for each in self._observers if _listens(each, event))
+        for observer in self._listening[event]:
             try:
-                method(*arguments)
+                getattr(observer, event)(*arguments)
             except Exception:
                 self._log_once(observer, event, arguments[0])
-
-    def _who_listens(self, event: str) -> Iterator[tuple[IAssociationObserver, Callable[..., object]]]:
-        # To call who does not listen would cost as much as to call who does, at each step of each instance.
-        for observer in self._observers:
-            method = getattr(observer, event, None)
-            if method is None:
-                yield observer, _missing(observer, event)
-            elif getattr(method, "__func__", None) is not getattr(AssociationObserver, event):
-                yield observer, method
 
     def _log_once(self, observer: IAssociationObserver, event: str, about: object) -> None:
         if (id(observer), event) not in self._logged:
@@ -45,6 +37,8 @@ class Observers:
             )
 
 
-def _missing(observer: IAssociationObserver, event: str) -> Callable[..., object]:
-    """In the place of a method that an observer lacks, which is worth a line in the log, too."""
-    return lambda *_arguments: getattr(observer, event)
+def _listens(observer: IAssociationObserver, event: str) -> bool:
+    """Whether it has a method of its own for that; or none at all, which is worth a line in the log."""
+    if event in getattr(observer, "__dict__", ()):
+        return True
+    return getattr(type(observer), event, None) is not getattr(AssociationObserver, event)

@@ -67,6 +67,7 @@ class ServiceUser:
     """What a service provider issues to its user, PS3.8 7: one method an indication or confirmation."""
 
     provider: "ULProtocol"
+    association_id: str | None = None  # for the log
 
     def connected(self) -> None:
         """There is a transport connection: the first call."""
@@ -281,7 +282,7 @@ class ULProtocol(Protocol):
         try:
             self._issue_all()
         except Exception:
-            _log.failure("An association failed: this is a mistake in storescp")
+            _log.failure("An association failed: this is a mistake in storescp", association=self._user.association_id)
             self._stop_receiving()
             self.abort(_FAILED)
         finally:

@@ -150,9 +150,13 @@ class AAssociateRJ:
     """A-ASSOCIATE-RJ, PS3.8 Table 9-21: its result, source and reason."""
 
     TYPE: ClassVar[int] = 0x03
-    RESULTS: ClassVar = {1: "Rejected Permanent", 2: "Rejected Transient"}
-    SOURCES: ClassVar = {1: "Service User", 2: "Service Provider (ACSE)", 3: "Service Provider (Presentation)"}
-    REASONS: ClassVar = {
+    RESULTS: ClassVar[dict[int, str]] = {1: "Rejected Permanent", 2: "Rejected Transient"}
+    SOURCES: ClassVar[dict[int, str]] = {
+        1: "Service User",
+        2: "Service Provider (ACSE)",
+        3: "Service Provider (Presentation)",
+    }
+    REASONS: ClassVar[dict[tuple[int, int], str]] = {  # by source
         (1, 1): "No Reason Given",
         (1, 2): "Application Context Name Not Supported",
         (1, 3): "Calling AE Title Not Recognized",
@@ -161,7 +165,7 @@ class AAssociateRJ:
         (2, 2): "Protocol Version Not Supported",
         (3, 1): "Temporary Congestion",
         (3, 2): "Local Limit Exceeded",
-    }  # by source
+    }
 
     result: int
     source: int

@@ -1,5 +1,6 @@
 """Audit: who came, from where, as whom, what came of it; one event for each association and each refusal."""
 
+import errno
 import json
 import os
 import time
@@ -15,6 +16,7 @@ from storescp.ul.pdu import AAbort, AAssociateRJ
 from storescp.watch.escaping import shorten
 from storescp.watch.ledger import Account, Ledger
 from storescp.watch.sparing import LINES, Sparing, host_of
+from storescp.watch.stamp import stamp
 
 _log = Logger()
 
@@ -90,11 +92,6 @@ def _who(association: Association) -> Event:
     }
 
 
-def stamp(now: float) -> str:
-    """A time of day, in seconds since the epoch, as ISO 8601 writes it, in UTC."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1000):03d}Z"
-
-
 class JSONLines:
     """A file to which each event is appended as a line of JSON: ASCII, with all else escaped.
 
@@ -107,6 +104,23 @@ class JSONLines:
         self._descriptor: int | None = self._opened()
         self._torn = False  # it ends amid a line
         self._lost = 0  # events since it can no longer be written
+
+    @staticmethod
+    def check(path: str) -> None:
+        """Raise `CannotStart` where a file of this path could not be opened so. None is made."""
+        place = path
+        try:
+            try:
+                os.close(os.open(path, _FLAGS & ~os.O_CREAT))
+            except FileNotFoundError:
+                if not os.path.basename(path):
+                    raise
+                place = os.path.dirname(path) or "."
+                os.close(os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+                if not os.access(place, os.W_OK | os.X_OK):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
+        except OSError as error:
+            raise CannotStart(f"{path}: {error.strerror}") from None
 
     def _opened(self) -> int:
         try:

@@ -1096,10 +1096,13 @@ class FailureIdTests(IdTestCase):
         self.assertEqual(["E: A user could not be logged out"], self.failed(scu.release))
 
     def test_login(self) -> None:
-        """A user whose name is none: the answer fails."""
+        """A user whose name is none: the answer fails, and he is logged out, which fails, too."""
         self.login(FailingRealm(nameless=True))
         self.assertEqual(
-            ["E: An answer could not be sent: this is a mistake in storescp"],
+            [
+                "E: An answer could not be sent: this is a mistake in storescp",
+                "E: A user could not be logged out",
+            ],
             self.failed(lambda: self.associate(NAMED)),
         )
 
@@ -1144,7 +1147,7 @@ class FailingRealm:
 # The modules that log what is about no association, or about all of them.
 ABOUT_NONE = {
     *("program.notify", "program.process", "program.service", "program.web", "server.factory", "server.tls"),
-    *("storage.directories", "storage.health", "watch.audit"),
+    *("storage.directories", "storage.health", "watch.audit", "watch.site"),
 }
 
 

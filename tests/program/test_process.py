@@ -43,6 +43,14 @@ class DescriptorsTests(SynchronousTestCase):
         expected = [(resource.RLIMIT_NOFILE, (2 * 500 + 100 + 64 + 32, INFINITE))]
         self.assertEqual((expected, []), self.allow(1024, INFINITE, max_associations=500, max_unassociated=100))
 
+    def test_looked_at(self) -> None:
+        """Those who look at a server have theirs, 64 and the port, so that no instance lacks one for them."""
+        self.assertEqual(([(resource.RLIMIT_NOFILE, (737, INFINITE))], []), self.allow(256, INFINITE, http="8080"))
+        _, (line,) = self.allow(256, 256, http="8080")
+        self.assertIn("256 file descriptors are allowed (ulimit -n), 737 may be needed", line)
+        # 256 - 32 - 65 are left: a quarter of them for connections without an association, half of the rest.
+        self.assertEqual((39, 60), (self.config.max_unassociated, self.config.max_associations))
+
     def test_not_enough(self) -> None:
         """Where there may not, it is raised as far as it goes, there is less of everything, and the user is told."""
         line = (

@@ -112,6 +112,30 @@ class LifeTests(FactoryTestCase):
         self.scp.doStop()
         self.check("start", "stop")
 
+    def test_ready(self) -> None:
+        """It is ready as long as its storage is started and says so."""
+        told = [self.scp.ready]
+        self.scp.doStart()
+        told.append(self.scp.ready)
+        self.storage.is_ready = False
+        told.append(self.scp.ready)
+        self.storage.is_ready = True
+        self.scp.doStart()
+        self.scp.doStop()
+        told.append(self.scp.ready)
+        peer = self.connect(ASSOCIATE_RQ)
+        self.scp.doStop()
+        told.append(self.scp.ready)  # for who is still there
+        peer.disconnect()
+        told.append(self.scp.ready)
+        self.assertEqual([False, True, False, True, True, False], told)
+
+    def test_not_ready_without_a_start(self) -> None:
+        """A storage that could not start is not asked."""
+        self.storage.start_error = CannotStart("no")
+        self.assertRaises(CannotStart, self.scp.doStart)
+        self.assertEqual(False, self.scp.ready)
+
     def test_start_fails(self) -> None:
         """A storage that cannot start is the trouble of whoever listens, and is not stopped."""
         self.storage.start_error = CannotStart("no")
