@@ -1,11 +1,13 @@
 """check: what a start does, up to serving somebody, and what would be negotiated then."""
 
-import errno
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import attrs
+from twisted.internet.endpoints import serverFromString
 from twisted.logger import globalLogBeginner
 from twisted.python.failure import Failure
 
@@ -15,13 +17,17 @@ from storescp.interfaces import IWatchedStorage
 from storescp.program.command_line import Asked
 from storescp.program.lines import log_observer
 from storescp.program.process import allow_descriptors, take_over
-from storescp.program.service import run_service, service_for, storage_for
+from storescp.program.service import Given, assemble, descriptions_of, run_service
 from storescp.storage.workers import AtOnce
 from storescp.uids import STORAGE_SOP_CLASSES, VERIFICATION, name_of
 from storescp.ul.negotiation import WINDOW, Policy
+from storescp.watch.audit import JSONLines
+from storescp.watch.escaping import escape
 
-_HANDED_OVER = "systemd:"
-GOOD = "Nothing stands in the way of a start."
+_HANDED_OVER = re.compile(r"(?<![^:])systemd:.*")
+_ANY = "tcp:0:interface=127.0.0.1"  # that all else works is to be found out
+_GOOD = "Nothing stands in the way of a start."
+_IN_CLEAR = ", over TLS alone, which is not spoken here (--tls-cert, --insecure-identity)"
 _COLUMN = 34  # where values begin
 _UID_COLUMN = 76
 
@@ -33,60 +39,67 @@ def check(asked: Asked) -> int:
     take_over(reactor)
     config = asked.config
     globalLogBeginner.beginLoggingTo([log_observer(config, sys.stderr)], redirectStandardIO=False, discardBuffer=True)
-    here, elsewhere = _without_handed_over(allow_descriptors(config))
+    here, elsewhere = _without_handed_over(allow_descriptors(config), reactor)
     try:
-        storage = storage_for(config, AtOnce())
-        service = service_for(_without_audit(here), storage=storage, reactor=reactor)
+        service = assemble(here, reactor, Given(workers=AtOnce(), audit_of=JSONLines.check))
     except ConfigError as error:
-        raise asked.complaint(error) from None
+        raise asked.complaint(ConfigError(error.field, _as_given(error.args[0], elsewhere))) from None
 
     def started() -> None:
+        storage = service.storage
         if IWatchedStorage.providedBy(storage):
             failures: list[Failure] = []
             storage.probe().addErrback(failures.append)
             for failure in failures:
                 fault = getattr(failure.value, "strerror", None) or failure.getErrorMessage()
-                raise CannotStart(f"output directory {config.output_directory}: {fault}")
+                raise CannotStart(f"output directory {os.path.abspath(config.output_directory)}: {fault}")
         reactor.stop()
 
     run_service(reactor, service, started)
-    _print((*_settings(config), *_unchecked(elsewhere), "", *_negotiated(config), "", GOOD))
+    _print((*_settings(config), *_unchecked(elsewhere), "", *_negotiated(config), "", _GOOD))
     return 0
 
 
 def _print(lines: Iterable[str]) -> None:
+    """Raises `CannotStart` where that cannot be written."""
+    encoding = sys.stdout.encoding or "utf-8"
     try:
-        print(*lines, sep="\n", flush=True)
-    except BrokenPipeError:  # whoever reads has seen enough; Python must not find that out again at its end
+        for line in lines:
+            print(escape(line).encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+    except OSError as error:
+        # Or Python would find it out again at its end. Of a pipe it means that whoever reads has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise CannotStart(f"standard output: {error.strerror}") from None
 
 
-def _without_audit(config: Config) -> Config:
-    """`config` without a log that would be made here, maybe by another user than the server's. Raises `CannotStart`."""
-    path = config.audit_log
-    if path is not None:
-        place = path if os.path.exists(path) else os.path.dirname(path) or "."
-        if not os.access(place, os.W_OK):
-            raise CannotStart(f"{path}: {os.strerror(errno.EACCES if os.path.exists(place) else errno.ENOENT)}")
-    return attrs.evolve(config, audit_log=None)
-
-
-def _without_handed_over(config: Config) -> tuple[Config, list[str]]:
-    """`config` without the sockets that only a service manager can hand over, unless it has; and those."""
-    if "LISTEN_FDS" in os.environ:
-        return config, []
-    elsewhere = [each for each in config.listen if _HANDED_OVER in each]
-    listen = [each for each in config.listen if _HANDED_OVER not in each]
-    if elsewhere and not listen and config.port is None:
-        listen = ["tcp:0:interface=127.0.0.1"]  # any: that all else works is to be found out
+def _without_handed_over(config: Config, reactor: Any) -> tuple[Config, list[str]]:
+    """`config` with others in the place of sockets that are still to be handed over by a service manager; and those."""
+    elsewhere = [] if _are_here(reactor) else list(filter(_HANDED_OVER.search, config.listen))
+    listen = [_HANDED_OVER.sub(_ANY, each) if each in elsewhere else each for each in config.listen]
     return attrs.evolve(config, listen=listen), elsewhere
+
+
+def _are_here(reactor: Any) -> bool:
+    """Whether a service manager has handed over any: Twisted has taken that from the environment by now."""
+    try:
+        return bool(serverFromString(reactor, "systemd:domain=INET:index=0"))
+    except IndexError:
+        return False
+
+
+def _as_given(message: str, elsewhere: Iterable[str]) -> str:
+    """`message` about endpoints as they were given, not as they were replaced."""
+    for each in elsewhere:
+        message = message.replace(_HANDED_OVER.sub(_ANY, each), each)
+    return message
 
 
 def _settings(config: Config) -> Iterator[str]:
     called = "no other may be called" if config.require_called_aet else "any may be called"
     yield _row("AE title", f"{config.ae_title}; {called}")
-    places = [] if config.port is None else [f"{'tls:' if config.tls_cert else ''}tcp:{config.port}"]
-    yield _row("Listens on", ", ".join((*places, *config.listen)))
+    yield _row("Listens on", ", ".join(descriptions_of(config)))
     yield _row("Stores into", "nothing (--ignore)" if config.ignore else os.path.abspath(config.output_directory))
     yield _row("Success waits for", {"full": "file and name", "file": "file", "none": "nothing"}[config.durability])
     yield _row("Another content of a UID", config.on_duplicate)
@@ -107,7 +120,9 @@ def _gate(config: Config) -> Iterator[str]:
     if config.tls_ca is not None:
         yield f"with a certificate from {config.tls_ca}"
     if config.users is not None or config.jwt_key is not None or config.auth:
-        yield "as a verified user"
+        secret = config.users is not None or config.jwt_key is not None
+        in_clear = secret and config.tls_cert is None and not config.insecure_identity
+        yield f"as a verified user{_IN_CLEAR if in_clear else ''}"
 
 
 def _unchecked(endpoints: Iterable[str]) -> Iterator[str]:
@@ -121,7 +136,7 @@ def _negotiated(config: Config) -> Iterator[str]:
     yield from map(_uid_row, policy.transfer_syntaxes)
     yield ""
     sop_classes = sorted(
-        filter(policy.accepts_abstract_syntax, STORAGE_SOP_CLASSES), key=lambda uid: name_of(uid).casefold()
+        filter(policy.accepts_abstract_syntax, STORAGE_SOP_CLASSES), key=lambda uid: (name_of(uid).casefold(), uid)
     )
     yield f"SOP Classes, {1 + len(sop_classes)}:"
     yield from map(_uid_row, (VERIFICATION, *sop_classes))

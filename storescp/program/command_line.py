@@ -141,6 +141,8 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> Asked:
         values = {field: value for field, value in values.items() if field in given or field not in _PLACES}
     if not values.keys() & set(_PLACES):
         raise UsageError(_one_place(parser.prog))
+    if values.keys() >= set(_PLACES):
+        raise file.complaint("listen", "a port is given too: give one of them")
     try:
         config = Config(**values)
     except ConfigError as error:

@@ -1,21 +1,23 @@
 """ConfigurationFile: options from a file in TOML, each by its long name."""
 
+import codecs
 import re
 import sys
 from collections.abc import Callable
-from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
 import attrs
 
 from storescp.errors import CannotStart
-from storescp.program.options import OPTIONS, Option, UsageError
+from storescp.program.options import ENDPOINT, OPTIONS, Option, UsageError
 from storescp.server.files import content
 
 _BY_NAME = {option.name: option for option in OPTIONS}
 _UNSET = object()  # what false of a flag means: as if it was not there
 _NUMBERED = re.compile(r"(.+) \(at line (\d+), column \d+\)", re.DOTALL)
+_NOTHING = re.compile(r"\s*(#|$)")
+_LAST = re.compile(r"""[\]}]|\'{3}|"{3}""")  # the last line of a value of several has one of these
 
 
 @attrs.frozen
@@ -40,6 +42,8 @@ class ConfigurationFile:
     def _take(self, key: str, value: Any) -> None:
         option = _BY_NAME.get(key)
         if option is None:
+            from difflib import get_close_matches  # noqa: PLC0415  # most servers make no mistake
+
             close = get_close_matches(key, _BY_NAME, 1)
             raise self._complaint(key, f"there is no such option{f'; {close[0]} is one' if close else ''}")
         try:
@@ -59,9 +63,9 @@ class ConfigurationFile:
 
 
 def _decoded(path: str) -> str:
-    encoded = content(path)
+    encoded = content(path).removeprefix(codecs.BOM_UTF8)
     try:
-        return encoded.decode("utf-8-sig")
+        return encoded.decode()
     except UnicodeDecodeError as error:
         line = encoded.count(b"\n", 0, error.start) + 1
         raise UsageError(f"{path}, line {line}: it is not encoded in UTF-8") from None
@@ -75,7 +79,10 @@ def _document(path: str, text: str) -> dict[str, Any]:
         numbered = _NUMBERED.fullmatch(str(error))
         if numbered:
             raise UsageError(f"{path}, line {numbered[2]}: {numbered[1]}") from None
-        raise UsageError(f"{path}, line {text.count(chr(10)) + 1}: {error}") from None  # it says: at its end
+        last = text.rstrip().count("\n") + 1
+        raise UsageError(f"{path}, line {last}: {error}") from None  # it says: at the end of the document
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or as many brackets
+        raise UsageError(f"{path}: {error}") from None
     return document
 
 
@@ -94,12 +101,21 @@ def _value(option: Option, value: Any) -> Any:
         return (option.constant if value else _UNSET) if isinstance(value, bool) else _wrong("true or false", value)
     if option.repeated:
         values = value if isinstance(value, list) else [value]
-        return tuple(each if isinstance(each, str) else _wrong("a list of texts", value) for each in values)
-    if option.kind is str:
-        return value if isinstance(value, str) else _wrong("a text", value)
-    if isinstance(value, int) and not isinstance(value, bool):
+        return tuple(_text(each) if isinstance(each, str) else _wrong("a list of texts", value) for each in values)
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    if is_number and (option.kind is not str or option.metavar == ENDPOINT):
         return option.kind(str(value))
-    return _wrong("a number", value)
+    if option.kind is not str:
+        return _wrong("a number", value)
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        _wrong("a text", value)
+    if "\0" in value:  # which no command line could have, and nothing that opens a file takes
+        raise ValueError("must have no NUL")
+    return str(value)
 
 
 def _wrong(wanted: str, value: object) -> Any:
@@ -107,19 +123,22 @@ def _wrong(wanted: str, value: object) -> Any:
 
 
 def _line_of(text: str, key: str) -> int:
-    """The number of the line where the statement of a key of the document begins."""
-    # The library does not tell. But a document that ends with a whole statement can be read, and first has the key when
-    # it ends with the key's; that begins after the statement before it.
+    """The number of the line where the statement of a key begins."""
+    # The library does not tell. But each statement can be read by itself, and the first line that ends one ends it.
     loads, error_type = _library()
-    lines = text.split("\n")
+    lines = text.replace("\r\n", "\n").split("\n")
     begin = 0
-    for end in range(1, len(lines) + 1):
+    for end, line in enumerate(lines, 1):
+        if begin + 1 == end and _NOTHING.match(line):
+            begin = end
+            continue
+        if begin + 1 < end and not _LAST.search(line):
+            continue
         try:
-            keys = loads("\n".join(lines[:end]))
+            statement = loads("\n".join(lines[begin:end]))
         except error_type:
             continue
-        if key in keys:
+        if key in statement:
             break
         begin = end
-    blank = (line.strip() == "" or line.lstrip().startswith("#") for line in lines[begin:])
-    return begin + next(number for number, is_blank in enumerate(blank, 1) if not is_blank)
+    return begin + 1

@@ -1,9 +1,8 @@
-"""What of the gate an option asks for: checkers of users, TLS, and whether there is any gate at all.
+"""What options ask for that not everybody has: checkers of users, TLS, a port to look at; and whether there is a gate.
 
 Libraries of extras are imported here where an option of a server needs them.
 """
 
-import ipaddress
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -14,6 +13,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from storescp.config import Config, ConfigError
 from storescp.errors import CannotStart
+from storescp.interfaces import IStorage
 from storescp.server.identity import CREDENTIALS
 
 
@@ -85,6 +85,17 @@ def tls_for(config: Config) -> Any:
     return TLS(config.tls_key or config.tls_cert, config.tls_cert, config.tls_ca, config.tls_profile)
 
 
+def web_for(config: Config, storage: IStorage, reactor: Any) -> Any:
+    """The port where a server can be looked at, if one is asked for. Raises ConfigError and `CannotStart`."""
+    if config.http is None:
+        return None
+    try:
+        from storescp.program.web import Web  # noqa: PLC0415
+    except ImportError as error:
+        raise CannotStart(f"{error}; pip install 'storescp[http]'") from None
+    return Web(config, storage, reactor)
+
+
 def without_tls(error: ImportError) -> CannotStart:
     return CannotStart(f"{error}; pip install 'storescp[tls]'")
 
@@ -93,12 +104,3 @@ def is_guarded(config: Config, encrypted: bool) -> bool:
     """Whether anything but his user is asked of who comes to an endpoint, on which TLS of ours is spoken or not."""
     everywhere = config.require_called_aet or config.allow or config.allow_file is not None
     return bool(everywhere or (encrypted and config.tls_ca is not None))
-
-
-def is_local(address: Any) -> bool:
-    """Whether only this machine can reach an address that is listened on."""
-    host = getattr(address, "host", None)
-    try:
-        return host is None or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -1,6 +1,5 @@
 """run: the command ``storescp``."""
 
-import re
 import sys
 from collections.abc import Callable, Sequence
 
@@ -9,6 +8,7 @@ from twisted.logger import globalLogBeginner
 from storescp.config import Config, ConfigError
 from storescp.errors import CannotStart
 from storescp.program.command_line import Asked, make_parser, parse
+from storescp.program.endpoints import has_any_port
 from storescp.program.lines import log_observer
 from storescp.program.logs import AssociationLog, summaries_for
 from storescp.program.notify import is_managed, notify
@@ -16,8 +16,6 @@ from storescp.program.options import UsageError
 from storescp.program.process import allow_descriptors, reload_on_hangup, take_over
 from storescp.program.service import StorageSCPService, run_service, service_for
 from storescp.watch.escaping import escape
-
-_ANY_PORT = re.compile(r"(tls:|haproxy:)*(tcp6?|ssl):0(:|$)")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -75,9 +73,9 @@ def _serve(config: Config) -> int:
 
 def _announce(config: Config, service: StorageSCPService) -> None:
     """Say which port it is, where that was left to the system."""
-    asked = config.port == 0 or any(map(_ANY_PORT.match, config.listen))
+    asked = config.port == 0 or any(map(has_any_port, config.listen))
     for port in (getattr(address, "port", None) for address in service.addresses if asked):
         if port is not None:  # a socket of the file system has none
             print(f"storescp: listening on port {port}", flush=True)
-    if service.web is not None and service.web.any_port:
+    if config.http is not None and service.web is not None and has_any_port(config.http):
         print(f"storescp: http on port {service.web.port}", flush=True)

@@ -36,6 +36,7 @@ def number(text: str) -> int | None:
     return int(text) or None
 
 
+ENDPOINT = "ENDPOINT"  # what may be a port alone
 _DEFAULTS = Config()
 
 _LOGGING = "Logging"
@@ -323,7 +324,7 @@ OPTIONS = (
         "http",
         "serve a live page, /metrics for Prometheus, /healthz and /readyz on this Twisted endpoint or port; to this "
         "machine alone, unless it has an interface= of its own",
-        metavar="ENDPOINT",
+        metavar=ENDPOINT,
     ),
     Option(
         _NETWORK,

@@ -1,7 +1,7 @@
 """service_for: a whole Storage SCP as a Twisted service."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 from twisted.application.service import Service
@@ -16,9 +16,9 @@ from twisted.python.failure import Failure
 from storescp.config import Config, ConfigError
 from storescp.errors import CannotStart
 from storescp.interfaces import IAssociationObserver, IStorage
-from storescp.program.gate import checkers_for, is_guarded, is_local, tls_for, without_tls
+from storescp.program.endpoints import is_local
+from storescp.program.gate import checkers_for, is_guarded, tls_for, web_for, without_tls
 from storescp.program.proxied import proxied
-from storescp.program.web import Web, web_for
 from storescp.server.access import Access
 from storescp.server.factory import StorageSCPFactory
 from storescp.server.identity import Realm
@@ -29,6 +29,9 @@ from storescp.storage.discard import DiscardStorage
 from storescp.storage.rules import Rules
 from storescp.storage.workers import Threads, Workers
 from storescp.watch.audit import AuditObserver, JSONLines
+
+if TYPE_CHECKING:
+    from storescp.program.web import Web  # of an extra
 
 _log = Logger()
 
@@ -62,16 +65,17 @@ class StorageSCPService(Service):
         endpoints: Sequence[Listening],
         reloadables: Sequence[Reloadable] = (),
         audit: JSONLines | None = None,
-        web: Web | None = None,
+        web: "Web | None" = None,
     ) -> None:
         self._factory = factory
         self.web = web  # where it can be looked at
+        self.storage: IStorage | None = None  # of the factory
         self._endpoints = endpoints
         self._reloadables = reloadables
         self._audit = audit
         self._ports: list[IListeningPort] = []
         self._closed: Deferred[Any] = succeed(None)
-        self._listening = False
+        self._listening = self._stopping = False
         self._warned = False  # that nothing is asked of peers
         self.in_order = True  # stopping has cut nothing off
 
@@ -106,7 +110,7 @@ class StorageSCPService(Service):
 
     def privilegedStartService(self) -> None:
         """Listen, while there is the right to do it on low ports. Raises `CannotStart`."""
-        self._listening = True
+        self._listening, self._stopping = True, False
         try:
             for each in self._endpoints:
                 listening = each.endpoint.listen(self._factory).addCallback(self._listens, each.guarded)
@@ -134,7 +138,7 @@ class StorageSCPService(Service):
 
     def stopService(self) -> "Deferred[None]":
         super().stopService()  # type: ignore[no-untyped-call]
-        self._listening = False
+        self._listening, self._stopping = False, True
         self._stop_listening()
         closed, self._closed = self._closed, succeed(None)
         closed.addCallback(lambda _: self._factory.shutdown())
@@ -157,8 +161,8 @@ class StorageSCPService(Service):
     @property
     def hindrance(self) -> str:
         """Why no instance would be taken now; empty where one would, as far as is known without asking the disk."""
-        if not self._listening:
-            return "it does not listen"
+        if not self._listening or len(self._ports) < len(self._endpoints):
+            return "it stops" if self._stopping else "it does not listen"
         return "" if self._factory.ready else "the storage does not work"
 
 
@@ -200,17 +204,35 @@ def service_for(
     """
     if reactor is None:
         from twisted.internet import reactor  # noqa: PLC0415  # importing it installs it: only where it is wanted
-    descriptions = _descriptions(config)
+    given = Given(storage=storage, observers=observers, portal=portal, workers=Threads(reactor))
+    return assemble(config, reactor, given)
+
+
+@attrs.frozen(kw_only=True)
+class Given:
+    """What is given beside a configuration, or in the place of what it asks for."""
+
+    storage: IStorage | None = None
+    observers: Iterable[IAssociationObserver] = ()
+    portal: Portal | None = None
+    workers: Workers  # for the storage that it asks for
+    audit_of: Callable[[str], JSONLines | None] = JSONLines  # opens the audit log of this path
+
+
+def assemble(config: Config, reactor: Any, given: Given) -> StorageSCPService:
+    """The service of `service_for`, which says what is raised."""
+    storage, observers, portal = given.storage, given.observers, given.portal
+    descriptions = descriptions_of(config)
     checkers = [] if portal else checkers_for(config, reactor)
     portal = Portal(Realm(), checkers) if checkers else portal
     identified = portal is not None and IAnonymous not in portal.listCredentialsInterfaces()
     access = Access(config, portal=portal, certificates=config.tls_ca is not None)
     tls = tls_for(config)
-    audit = None if config.audit_log is None else JSONLines(config.audit_log)
+    audit = None if config.audit_log is None else given.audit_of(config.audit_log)
     if audit is not None:
         observers = [*observers, AuditObserver(audit.write)]
     if storage is None:
-        storage = storage_for(config, Threads(reactor))
+        storage = _storage_for(config, given.workers)
     web = web_for(config, storage, reactor)
     if web is not None:
         observers = [*observers, *web.observers]
@@ -222,20 +244,22 @@ def service_for(
     read = [access if config.allow_file is not None else None, tls, audit, *checkers]
     reloadables = [each for each in read if hasattr(each, "reload")]
     service = StorageSCPService(factory, listening, reloadables, audit, web)
+    service.storage = storage
     if web is not None:
-        web.watch(lambda: service.hindrance, lambda: [describe(address) for address in service.addresses])
+        addresses = lambda: [describe(address) for address in service.addresses]  # noqa: E731
+        web.watch(lambda: service.hindrance, addresses, factory.limits_reached)
     return service
 
 
-def storage_for(config: Config, workers: Workers) -> IStorage:
-    """Where `config` lets instances go. Raises `CannotStart`."""
+def _storage_for(config: Config, workers: Workers) -> IStorage:
     if config.ignore:
         return DiscardStorage()
     rules = Rules(durability=config.durability, on_duplicate=config.on_duplicate, min_free=config.min_free)
     return DirectoryStorage(config.output_directory, workers, rules)
 
 
-def _descriptions(config: Config) -> tuple[str, ...]:
+def descriptions_of(config: Config) -> tuple[str, ...]:
+    """Of the endpoints where `config` lets a server listen. Raises ConfigError."""
     if config.port is None and not config.listen:
         raise ConfigError("listen", "neither a port nor an endpoint to listen on is given")
     over_tls = config.tls_cert is not None
@@ -254,7 +278,7 @@ def _endpoint(description: str, reactor: Any, access: Access, tls: Any) -> IStre
     except (ValueError, TypeError) as error:
         raise ConfigError("listen", f"{description}: {error}") from None
     except (IndexError, KeyError):
-        raise CannotStart(f"{description}: no such socket was handed over, as systemd does of a socket unit") from None
+        raise CannotStart(f"{description}: no such socket was handed over with its name, as systemd does") from None
     except ImportError as error:
         raise CannotStart(f"{description}: {without_tls(error)}") from None
     except Exception as error:  # a key or certificate: OSError, or what the TLS library makes of its content

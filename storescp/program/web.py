@@ -1,48 +1,49 @@
-"""web_for: the port on which people and programs look at a Storage SCP, if an option asks for one.
+"""Web: the port on which people and programs look at a Storage SCP.
 
-Its libraries, some of which are of an extra, are imported here, and only then.
+It needs the libraries of an extra: nobody imports this who does not ask for it.
 """
 
 import json
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from storescp.config import Config, ConfigError
 from storescp.errors import CannotStart, Status
 from storescp.interfaces import IAssociationObserver, IStorage, IWatchedStorage, Room
-from storescp.program.gate import is_local
+from storescp.program.endpoints import is_local, nearby
 from storescp.server.listening import harden
 from storescp.uids import VERSION
+from storescp.watch.board import Board
+from storescp.watch.metrics import registry_for
+from storescp.watch.progress import Progress
+from storescp.watch.site import Events, Metrics, Readiness, site_for
+from storescp.watch.tally import Tally
 
 _log = Logger()
 
 LOOK = 5  # seconds after which the disk is looked at again
-
-_ANY_PORT = re.compile(r"((tcp6?|ssl):)?0(:|$)")
-_BELOW_TCP = ("tcp", "tcp6", "ssl")
 
 
 class Web:
     """A page and what else there is to see; `observers` are told for it, and `watch` says of what."""
 
     def __init__(self, config: Config, storage: IStorage, reactor: Any) -> None:
-        from storescp.watch.board import Board  # noqa: PLC0415
-        from storescp.watch.progress import Progress  # noqa: PLC0415
-        from storescp.watch.tally import Tally  # noqa: PLC0415
-
         assert config.http is not None
         self.description = config.http
-        self.any_port = _ANY_PORT.match(config.http) is not None
         self._title = config.ae_title
+        self._least = config.min_free
         self._endpoint = _endpoint(config.http, reactor)
-        self._storage = storage
+        self._storage: Any = storage
+        self._is_watched = IWatchedStorage.providedBy(storage)
         self._reactor = reactor
         self._tally = Tally()
         self._board = Board(seconds=reactor.seconds)
@@ -53,36 +54,29 @@ class Web:
         self._seen = self._began  # when that was
         self._looking = False
         self._ticks = 0
-        self._hindrance: Callable[[], str] = lambda: "it does not listen"
-        self._addresses: Callable[[], list[str]] = list
         self._port: IListeningPort | None = None
-        self._site = self._make_site()
+        self._events = Events(self._snapshot)
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = reactor
 
-    def _make_site(self) -> Any:
-        try:
-            # It imports the reactor; all else takes one as an argument.
-            from prometheus_client.twisted import MetricsResource  # noqa: PLC0415
+    def watch(
+        self, hindrance: Callable[[], str], addresses: Callable[[], list[str]], limits: Mapping[str, int]
+    ) -> None:
+        """Show what these say: why no instance would be taken, empty where one would; where it listens; limits reached.
 
-            from storescp.watch.metrics import registry_for  # noqa: PLC0415
-        except ImportError as error:
-            raise CannotStart(f"{error}; pip install 'storescp[http]'") from None
-        from storescp.watch.site import Events, Readiness, nothing_to_probe, site_for  # noqa: PLC0415
-
-        registry = registry_for(self._tally, self._progress, lambda: self._room)
-        watched = IWatchedStorage.providedBy(self._storage)
-        probe = self._storage.probe if watched else nothing_to_probe  # type: ignore[attr-defined]
-        self._events = Events(self._snapshot)
-        metrics = MetricsResource(registry)  # type: ignore[no-untyped-call]
-        return site_for(self._events, Readiness(self._reactor, self._why_not, probe), metrics)
-
-    def watch(self, hindrance: Callable[[], str], addresses: Callable[[], list[str]]) -> None:
-        """Show what these say: why no instance would be taken, empty where one would; where it listens."""
+        Called once, before `listen`.
+        """
         self._hindrance, self._addresses = hindrance, addresses
+        self._registry = registry_for(self._tally, self._progress, limits, lambda: self._room)
+        probe = self._storage.probe if self._is_watched else _nothing_to_probe
+        readiness = Readiness(self._reactor, hindrance, probe)
+        self._site = site_for(self._reactor, self._events, readiness, Metrics(CONTENT_TYPE_PLAIN_0_0_4, self._expose))
 
-    def _why_not(self) -> str:
-        return self._hindrance()
+    def _expose(self) -> "Deferred[bytes]":
+        # Not by the library's own resource: threads of that wait for the reactor, which waits for them at its end.
+        pool = self._reactor.getThreadPool()
+        exposed: Deferred[bytes] = deferToThreadPool(self._reactor, pool, generate_latest, self._registry)
+        return exposed
 
     @property
     def port(self) -> int | None:
@@ -97,13 +91,15 @@ class Web:
     def _listens(self, port: IListeningPort) -> None:
         self._port = port
         harden(port)
-        if not is_local(port.getHost()):
+        address = port.getHost()
+        self._site.is_nearby = is_local(address) and hasattr(address, "host")
+        if not is_local(address):
             _log.warn("Whoever reaches {where} can look at this server: nothing is asked there", where=self.description)
 
     def start(self) -> None:
         """Begin to see what there is to see."""
         if not self._ticking.running:
-            self._ticking.start(1.0)
+            self._ticking.start(1.0).addErrback(self._failed)
 
     def stop(self) -> "Deferred[Any]":
         """Close the port, and all connections."""
@@ -117,12 +113,16 @@ class Web:
         if self._ticks % LOOK == 0:
             self._look()
         self._ticks += 1
+        self._site.next_second()
         self._events.send()
 
+    def _failed(self, failure: Failure) -> None:
+        _log.failure("What can be looked at is no longer renewed: this is a mistake in storescp", failure=failure)
+
     def _look(self) -> None:
-        if IWatchedStorage.providedBy(self._storage) and not self._looking:
+        if self._is_watched and not self._looking:
             self._looking = True
-            seen: Deferred[Room] = self._storage.look()
+            seen: Deferred[Room] = maybeDeferred(self._storage.look)
             seen.addCallbacks(self._looked, lambda _failure: None).addCallback(self._has_looked)
 
     def _looked(self, room: Room) -> None:
@@ -133,7 +133,7 @@ class Web:
 
     def _snapshot(self) -> bytes:
         board, tally = self._board.snapshot(), self._tally
-        hindrance = self._hindrance()
+        hindrance = self._hindrance() or self._scarcity()
         snapshot = {
             "version": VERSION,
             "ae_title": self._title,
@@ -153,7 +153,7 @@ class Web:
             "instances": {
                 "stored": sum(count for (status, _), count in tally.instances.items() if status == Status.SUCCESS),
                 "failed": sum(count for (status, _), count in tally.instances.items() if status != Status.SUCCESS),
-                "bytes": tally.bytes.total(),
+                "bytes": sum(size for (status, _), size in tally.bytes.items() if status == Status.SUCCESS),
                 "waiting": self._progress.waiting,
                 "last": board["instances"],
             },
@@ -163,8 +163,14 @@ class Web:
         }
         return json.dumps(snapshot, separators=(",", ":")).encode()
 
+    def _scarcity(self) -> str:
+        """Why the disk would not take an instance, as far as it was seen."""
+        if self._room is None or self._room.free >= max(self._least, 1):
+            return ""
+        return f"less than {self._least} bytes are free (--min-free)" if self._least else "the disk is full"
+
     def _disk(self) -> dict[str, Any] | None:
-        if not IWatchedStorage.providedBy(self._storage):
+        if not self._is_watched:
             return None
         room = self._room
         return {
@@ -176,27 +182,14 @@ class Web:
         }
 
 
-def web_for(config: Config, storage: IStorage, reactor: Any) -> Web | None:
-    """What `config` asks for. Raises ConfigError for an endpoint that cannot be understood, `CannotStart` else."""
-    return None if config.http is None else Web(config, storage, reactor)
-
-
 def _endpoint(description: str, reactor: Any) -> Any:
     try:
-        return serverFromString(reactor, _nearby(description))
+        return serverFromString(reactor, nearby(description))
     except (ValueError, TypeError) as error:
         raise ConfigError("http", f"{description}: {error}") from None
     except Exception as error:  # a key or certificate, or the library for them
         raise CannotStart(f"{description}: {error}") from None
 
 
-def _nearby(description: str) -> str:
-    """A description of the same endpoint, on this machine's own interface where it names none."""
-    if description.isdecimal():
-        description = f"tcp:{description}"
-    kind, *parts = re.split(r"(?<!\\):", description)
-    named = any(part.startswith("interface=") for part in parts)
-    if kind not in _BELOW_TCP or named or (kind != "ssl" and len(parts) > 1 and "=" not in parts[1]):
-        return description
-    own = r"\:\:1" if kind == "tcp6" else "127.0.0.1"
-    return f"{description}:interface={own}"
+def _nothing_to_probe() -> "Deferred[Any]":
+    return succeed(None)

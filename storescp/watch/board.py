@@ -10,7 +10,7 @@ from storescp.errors import STATUS_WORDS, Excess, Status
 from storescp.interfaces import Association, StoreRequest
 from storescp.ul.machine import PAbort
 from storescp.ul.pdu import AAbort, AAssociateRJ
-from storescp.watch.escaping import shorten
+from storescp.watch.escaping import escape, shorten
 from storescp.watch.ledger import Account, Ledger
 from storescp.watch.progress import Outcome
 from storescp.watch.tally import reason_of, sop_class_label
@@ -39,9 +39,9 @@ class Rates:
         """An instance of so many bytes, which came from that moment until now, evenly as far as we know."""
         self._advance()
         self._instances[-1] += 1
-        spread = min(self._second - int(began), PAST) + 1
-        for second in range(1, spread + 1):
-            self._bytes[-second] += size / spread
+        took = self._second - int(began) + 1
+        for second in range(1, min(took, PAST + 1) + 1):
+            self._bytes[-second] += size / took
 
     def series(self) -> tuple[list[int], list[int]]:
         """Instances and bytes of each whole second, the oldest first."""
@@ -60,7 +60,7 @@ class Board(Ledger):
         self._errors: deque[dict[str, Any]] = deque(maxlen=LAST)
 
     def snapshot(self) -> dict[str, Any]:
-        """All of it, of what JSON knows. Text of peers is as it came, but short."""
+        """All of it, of what JSON knows. Text of peers is escaped, as in the log, and short."""
         now, seconds = self._now(), self.seconds()
         instances, size = self._rates.series()
         return {
@@ -101,16 +101,16 @@ class Board(Ledger):
 
     def _error(self, kind: str, peer: str, calling: str, text: str) -> None:
         self._errors.appendleft(
-            {"time": self._now(), "kind": kind, "peer": shorten(peer), "calling": calling, "text": shorten(text)}
+            {"time": self._now(), "kind": kind, "peer": _shown(peer), "calling": _shown(calling), "text": _shown(text)}
         )
 
 
 def _association(association: Association, account: Account, since: float) -> dict[str, Any]:
     return {
         "id": association.id,
-        "peer": shorten(association.peer),
-        "calling": association.calling_ae_title,
-        "called": association.called_ae_title,
+        "peer": _shown(association.peer),
+        "calling": _shown(association.calling_ae_title),
+        "called": _shown(association.called_ae_title),
         "since": since,
         "instances": account.instances,
         "bytes": account.size,
@@ -121,7 +121,7 @@ def _association(association: Association, account: Account, since: float) -> di
 def _instance(time: float, association: Association, request: StoreRequest, outcome: Outcome) -> dict[str, Any]:
     return {
         "time": time,
-        "calling": association.calling_ae_title,
+        "calling": _shown(association.calling_ae_title),
         "sop_class": sop_class_label(request.sop_class_uid),
         "status": outcome.status,
         "words": _words(outcome),
@@ -133,3 +133,7 @@ def _instance(time: float, association: Association, request: StoreRequest, outc
 
 def _words(outcome: Outcome) -> str:
     return "Cut off" if outcome.status is None else STATUS_WORDS.get(outcome.status, "")
+
+
+def _shown(text: str) -> str:
+    return escape(shorten(text))

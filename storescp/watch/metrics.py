@@ -1,5 +1,6 @@
 """registry_for: what is counted and measured, as Prometheus collects it."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
@@ -9,16 +10,19 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from storescp.errors import Status
 from storescp.interfaces import Room
 from storescp.uids import VERSION
 from storescp.watch.progress import Progress
 from storescp.watch.tally import SECONDS, Durations, Kind, Tally, sop_class_label, status_label
 
 
-def registry_for(tally: Tally, progress: Progress, room: Callable[[], Room | None]) -> CollectorRegistry:
-    """Of one Storage SCP and its process; `room` is what was last seen of the disk."""
+def registry_for(
+    tally: Tally, progress: Progress, limits: Mapping[str, int], room: Callable[[], Room | None]
+) -> CollectorRegistry:
+    """Of one Storage SCP and its process; `limits` are those reached, `room` is what was last seen of the disk."""
     registry = CollectorRegistry()
-    registry.register(_Collector(tally, progress, room))
+    registry.register(_Collector(tally, progress, limits, room))
     ProcessCollector(registry=registry)
     return registry
 
@@ -26,9 +30,12 @@ def registry_for(tally: Tally, progress: Progress, room: Callable[[], Room | Non
 class _Collector(Collector):
     # It runs on another thread than what counts. Of each dictionary it takes a copy, which nothing can come in between.
 
-    def __init__(self, tally: Tally, progress: Progress, room: Callable[[], Room | None]) -> None:
+    def __init__(
+        self, tally: Tally, progress: Progress, limits: Mapping[str, int], room: Callable[[], Room | None]
+    ) -> None:
         self._tally = tally
         self._progress = progress
+        self._limits = limits
         self._room = room
 
     def collect(self) -> Iterator[Metric]:
@@ -48,11 +55,14 @@ class _Collector(Collector):
         yield _counter(
             "storescp_connections_refused", "Connections ended without an association", ("cause",), _one(tally.refused)
         )
-        yield _counter("storescp_limits_reached", "Limits reached, by the option", ("limit",), _one(tally.limits))
+        yield _counter("storescp_limits_reached", "Limits reached, by the option", ("limit",), _one(self._limits))
 
     def _instances(self, tally: Tally) -> Iterator[Metric]:
         labels, instances, size = ("status", "sop_class"), _labelled(tally.instances), _labelled(tally.bytes)
         yield _counter("storescp_instances", "Instances, by what they were answered", labels, instances)
+        # By itself, as a counter that is first seen with its first failure has not gone up for an alert.
+        failed = sum(count for (status, _), count in dict(tally.instances).items() if status != Status.SUCCESS)
+        yield CounterMetricFamily("storescp_instances_failed", "Instances that were not stored", value=failed)
         yield _counter("storescp_instance_bytes", "Bytes of their data sets that came whole", labels, size)
         yield _histogram("storescp_receive_seconds", "From the request of an instance to its last byte", tally.receive)
         yield _histogram("storescp_sync_seconds", "From the last byte of an instance until it was safe", tally.sync)
@@ -64,15 +74,20 @@ class _Collector(Collector):
         if room is not None:
             yield GaugeMetricFamily("storescp_free_bytes", "Bytes free where instances are stored", value=room.free)
             yield GaugeMetricFamily("storescp_size_bytes", "Bytes there are in all", value=room.total)
-            yield GaugeMetricFamily("storescp_temporary_files", "Instances on their way", value=room.temporary)
+            yield GaugeMetricFamily(
+                "storescp_temporary_files", "Temporary files of instances on their way", value=room.temporary
+            )
 
 
-def _one(counts: dict[str, int]) -> dict[tuple[str], int]:
+def _one(counts: Mapping[str, int]) -> dict[tuple[str], int]:
     return {(key,): count for key, count in dict(counts).items()}
 
 
 def _labelled(counts: dict[Kind, int]) -> dict[tuple[str, str], int]:
-    return {(status_label(status), sop_class_label(uid)): count for (status, uid), count in dict(counts).items()}
+    labelled: Counter[tuple[str, str]] = Counter()
+    for (status, uid), count in dict(counts).items():
+        labelled[status_label(status), sop_class_label(uid)] += count  # a retired class may share a name with another
+    return labelled
 
 
 def _counter(name: str, text: str, labels: Sequence[str], counts: Mapping[Any, int]) -> Metric:

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections import Counter
 
-from storescp.errors import Cause, Excess, StoreFailure, kind_of
+from storescp.errors import Cause, kind_of
 from storescp.interfaces import Association, AssociationObserver, StoreRequest
 from storescp.uids import STORAGE_SOP_CLASSES, name_of
 from storescp.ul.machine import PAbort
@@ -40,7 +40,6 @@ class Tally(AssociationObserver):
         self.rejected: Counter[str] = Counter()  # by reason
         self.aborted: Counter[str] = Counter()  # by the kind of the cause
         self.refused: Counter[str] = Counter()  # connections, by the kind of the cause
-        self.limits: Counter[str] = Counter()  # that were reached, by the attribute of `Config`
         self.instances: Counter[Kind] = Counter()
         self.bytes: Counter[Kind] = Counter()  # of their data sets
         self.receive = Durations()
@@ -52,28 +51,18 @@ class Tally(AssociationObserver):
 
     def association_rejected(self, association: Association, answer: AAssociateRJ, cause: str) -> None:
         self.rejected[cause.kind if isinstance(cause, Cause) else reason_of(answer).lower().replace(" ", "_")] += 1
-        self._limit(cause)
 
     def association_released(self, association: Association) -> None:
         self.released += 1
 
     def association_aborted(self, association: Association, abort: AAbort | PAbort, cause: str) -> None:
         self.aborted[kind_of(cause)] += 1
-        self._limit(cause)
 
     def association_ended(self, association: Association) -> None:
         self.open -= 1
 
     def connection_refused(self, peer: str, cause: str) -> None:
         self.refused[kind_of(cause)] += 1
-        self._limit(cause)
-
-    def instance_refused(self, association: Association, request: StoreRequest, failure: StoreFailure) -> None:
-        self._limit(failure.cause)
-
-    def _limit(self, cause: str) -> None:
-        if isinstance(cause, Excess):
-            self.limits[cause.limit] += 1
 
     def instance(self, _association: Association, request: StoreRequest, outcome: Outcome) -> None:
         """What has become of an instance."""

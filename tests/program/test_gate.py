@@ -17,7 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from storescp.config import Config, ConfigError
 from storescp.errors import CannotStart
-from storescp.program.gate import checkers_for, is_guarded, is_local, tls_for
+from storescp.program.endpoints import is_local
+from storescp.program.gate import checkers_for, is_guarded, tls_for
 from storescp.server.tokens import TokenChecker
 from storescp.server.users import UsersFile
 from tests.program import make_directory

@@ -37,7 +37,7 @@ from storescp.server.identity import Realm
 from storescp.testing import SCU
 from tests.program import make_directory, use_reactor
 from tests.program.test_gate import PUBLIC_KEY
-from tests.recorders import RecordingObserver, RecordingStorage
+from tests.recorders import RecordingObserver, RecordingSink, RecordingStorage
 
 # A C-STORE request, sent alone.
 WITHOUT_ITS_DATA_SET = CStoreRQ(
@@ -416,6 +416,75 @@ class TLSTests(ServiceTestCase):
                 f"listen: {endpoint}: Unknown endpoint type: 'carrier-pigeon'",
                 self.refused(endpoint, tls_cert=self.certificate),
             )
+
+
+class HindranceTests(ServiceTestCase):
+    """Why no instance would be taken."""
+
+    CLOSED = "it does not listen"
+
+    def test_life(self) -> None:
+        """There is none while it listens, with a storage that works."""
+        service = self.make(port=11112)
+        told = [service.hindrance]
+        service.privilegedStartService()
+        told.append(service.hindrance)
+        service.startService()
+        self.storage.is_ready = False
+        told.append(service.hindrance)
+        self.storage.is_ready = True
+        told.append(service.hindrance)
+        service.stopService()
+        told.append(service.hindrance)
+        service.startService()
+        told.append(service.hindrance)
+        self.assertEqual([self.CLOSED, "", "the storage does not work", "", "it stops", ""], told)
+
+    def test_stopping(self) -> None:
+        """From the beginning of the end none would be taken, though one is still under way."""
+        sink = RecordingSink()
+        sink.finished = Deferred()
+        self.storage = RecordingStorage(sink)
+        service = self.make(port=11112)
+        service.startService()
+        scu = self.associate()
+        scu.store("1.2.3", b"data")
+        stopped = service.stopService()
+        self.assertEqual("it stops", service.hindrance)
+        sink.finished.callback(None)
+        scu.pump()
+        self.successResultOf(stopped)
+        self.assertEqual("it stops", service.hindrance)
+
+    def test_later(self) -> None:
+        """Nor does it listen as long as an endpoint that takes its time does not."""
+
+        @implementer(IStreamServerEndpoint)
+        class Later:
+            def __init__(self) -> None:
+                self.listening: Deferred[Any] = Deferred()
+
+            def listen(self, protocolFactory: Any) -> "Deferred[Any]":
+                return self.listening
+
+        endpoints = [Later(), Later()]
+        factory = StorageSCPFactory(Config(), self.storage, self.reactor)
+        service = StorageSCPService(factory, [Listening("x", endpoint, True) for endpoint in endpoints])
+        service.startService()
+        told = [service.hindrance]
+        for number, endpoint in enumerate(endpoints):
+            port = Port(self.reactor, number, factory)
+            port.startListening()
+            endpoint.listening.callback(port)
+            told.append(service.hindrance)
+        self.assertEqual([self.CLOSED, self.CLOSED, ""], told)
+        self.successResultOf(service.stopService())
+
+    def test_failed_start(self) -> None:
+        """Nor is one taken where it could not start."""
+        service = self.make("tcp:104", port=11112)
+        self.assertRaises(CannotStart, service.startService)
+        self.assertEqual(self.CLOSED, service.hindrance)
 
 
 class Read:

@@ -288,6 +288,7 @@ let draw_again = () => {};
 function become(state) {
   if (state === link) return;
   // Read aloud where somebody listens: not each second, nor what was asked for.
+  the("ready").hidden ||= state === "lost"; // nobody knows
   if (state === "lost") put(the("news"), LINKS.lost[0]);
   else if (link === "lost") put(the("news"), state === "paused" ? "" : "The server is back");
   link = state;
