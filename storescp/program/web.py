@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client import generate_latest
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
@@ -30,6 +30,7 @@ from storescp.watch.tally import Tally
 
 _log = Logger()
 
+_EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"  # what Prometheus calls the format
 LOOK = 5  # seconds after which the disk is looked at again
 
 
@@ -70,7 +71,7 @@ class Web:
         self._registry = registry_for(self._tally, self._progress, limits, lambda: self._room)
         probe = self._storage.probe if self._is_watched else _nothing_to_probe
         readiness = Readiness(self._reactor, hindrance, probe)
-        self._site = site_for(self._reactor, self._events, readiness, Metrics(CONTENT_TYPE_PLAIN_0_0_4, self._expose))
+        self._site = site_for(self._reactor, self._events, readiness, Metrics(_EXPOSITION, self._expose))
 
     def _expose(self) -> "Deferred[bytes]":
         # Not by the library's own resource: threads of that wait for the reactor, which waits for them at its end.

@@ -1,6 +1,7 @@
 """TLS: what a port speaks that has a certificate, by the profiles of PS3.15 Annex B. Needs ``storescp[tls]``."""
 
-from datetime import datetime, timezone
+from collections.abc import Iterable
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import attrs
@@ -82,6 +83,9 @@ _FAULTS = {
 }
 
 
+_SOON = timedelta(days=30)
+
+
 class TLSProtocol(TLSMemoryBIOProtocol):
     """TLS on one connection. Where it does not trust the peer, the protocol finds the reason in `refused`."""
 
@@ -118,10 +122,12 @@ class TLS:
 
     def _load(self) -> SSL.Context:
         certificate, *chain = _certificates(self._certificate)
-        begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        if not begins <= datetime.now(timezone.utc) <= ends:
-            _log.warn("{path}: it is valid from {begins} to {ends}", path=self._certificate, begins=begins, ends=ends)
-        options: Any = {} if self._ca is None else {"trustRoot": _trust(_certificates(self._ca))}
+        _warn_of_dates(self._certificate, [certificate, *chain])
+        options: Any = {}
+        if self._ca is not None:
+            authorities = _certificates(self._ca)
+            _warn_of_dates(self._ca, authorities)
+            options["trustRoot"] = _trust(authorities)
         # The objects of cryptography, as pyOpenSSL wants them by now; Twisted hands them on.
         options |= {"privateKey": _private_key(self._key), "certificate": certificate, "extraCertChain": chain}
         acceptable = AcceptableCiphers.fromOpenSSLCipherString(":".join(self._profile.tls_1_2))
@@ -154,6 +160,22 @@ class _Endpoint:
 
     def listen(self, protocolFactory: IProtocolFactory) -> "Deferred[Any]":
         return self._endpoint.listen(_TLSFactory(self._tls, False, protocolFactory, self._clock))
+
+
+def _warn_of_dates(path: str, certificates: Iterable[x509.Certificate]) -> None:
+    """Say of which of a file's certificates nobody will trust, now or soon."""
+    now = datetime.now(timezone.utc)
+    for each in certificates:
+        begins, ends = each.not_valid_before_utc, each.not_valid_after_utc
+        if now < begins:
+            fault = f"is not valid before {begins}"
+        elif now > ends:
+            fault = f"has expired on {ends}"
+        elif ends - now < _SOON:
+            fault = f"expires on {ends}"
+        else:
+            continue
+        _log.warn("{path}: {subject} {fault}", path=path, subject=each.subject.rfc4514_string(), fault=fault)
 
 
 def certificate_of(certificate: crypto.X509) -> Certificate:

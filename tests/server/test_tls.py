@@ -1,7 +1,7 @@
 """TLS: what is known of a peer by its certificate, and keys that cannot be used."""
 
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -135,21 +135,31 @@ class KeyTests(SynchronousTestCase):
             self.assertEqual(f"{self.key}: Unsupported key type", str(error))
 
     def test_out_of_its_time(self) -> None:
-        """A certificate of the server that is not valid now is taken, and told in one line: no peer will trust it."""
+        """A certificate that is not valid now, or not for long, is taken and told in a line: no peer will trust it."""
         years = [datetime(year, 1, 1, tzinfo=timezone.utc) for year in (2019, 2020, 2098, 2099)]
-        self.key.write_bytes(self.good)
-        for begins, ends in (years[:2], years[2:], (years[0], years[3])):
+        soon, later = (datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=days) for days in (29, 31))
+        for begins, ends, fault in (
+            (years[0], years[1], "has expired on 2020-01-01 00:00:00+00:00"),
+            (years[2], years[3], "is not valid before 2098-01-01 00:00:00+00:00"),
+            (years[0], soon, f"expires on {soon}"),
+            (years[0], later, ""),
+        ):
             leaf = trustme.CA().issue_cert("localhost", not_before=begins, not_after=ends)
             self.key.write_bytes(leaf.private_key_pem.bytes())
             self.certificate.write_bytes(leaf.cert_chain_pems[0].bytes())
-            with capturedLogs() as logged:
-                TLS(str(self.key), str(self.certificate))
-            expected = (
-                []
-                if ends == years[3] and begins == years[0]
-                else [("warn", f"{self.certificate}: it is valid from {begins} to {ends}")]
-            )
-            self.assertEqual(expected, [(event["log_level"].name, formatEvent(event)) for event in logged])
+            subject = x509.load_pem_x509_certificate(self.certificate.read_bytes()).subject.rfc4514_string()
+            line = f"{self.certificate}: {subject} {fault}"
+            self.assertEqual([("warn", line)] if fault else [], self.told())
+            authorities = self.certificate.with_name("authorities.pem")
+            authorities.write_bytes(self.certificate.read_bytes())
+            again = f"{authorities}: {subject} {fault}"
+            expected = [("warn", line), ("warn", again)] if fault else []
+            self.assertEqual(expected, self.told(str(authorities)))
+
+    def told(self, *authorities: str) -> list[tuple[str, str]]:
+        with capturedLogs() as logged:
+            TLS(str(self.key), str(self.certificate), *authorities)
+        return [(event["log_level"].name, formatEvent(event)) for event in logged]
 
     def test_other_key(self) -> None:
         """So is that of another certificate."""
