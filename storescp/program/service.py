@@ -235,7 +235,7 @@ def assemble(config: Config, reactor: Any, given: Given) -> StorageSCPService:
         storage = _storage_for(config, given.workers)
     web = web_for(config, storage, reactor)
     if web is not None:
-        observers = [*observers, *web.observers]
+        observers = [*observers, web.observer]
     factory = StorageSCPFactory(config, storage, reactor, observers, access=access)
     listening = []
     for each in descriptions:

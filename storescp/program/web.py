@@ -23,6 +23,7 @@ from storescp.program.endpoints import is_local, nearby
 from storescp.server.listening import harden
 from storescp.uids import VERSION
 from storescp.watch.board import Board
+from storescp.watch.later import Later
 from storescp.watch.metrics import registry_for
 from storescp.watch.progress import Progress
 from storescp.watch.site import Events, Metrics, Readiness, site_for
@@ -35,7 +36,7 @@ LOOK = 5  # seconds after which the disk is looked at again
 
 
 class Web:
-    """A page and what else there is to see; `observers` are told for it, and `watch` says of what."""
+    """A page and what else there is to see; its `observer` is told for it, and `watch` says of what."""
 
     def __init__(self, config: Config, storage: IStorage, reactor: Any) -> None:
         assert config.http is not None
@@ -46,10 +47,11 @@ class Web:
         self._storage: Any = storage
         self._is_watched = IWatchedStorage.providedBy(storage)
         self._reactor = reactor
+        self._later = Later(reactor.seconds)
         self._tally = Tally()
-        self._board = Board(seconds=reactor.seconds)
-        self._progress = Progress(self._tally.instance, self._board.instance, seconds=reactor.seconds)
-        self.observers: tuple[IAssociationObserver, ...] = (self._tally, self._board, self._progress)
+        self._board = Board(self._later.now, self._later.seconds)
+        self._progress = Progress(self._tally.instance, self._board.instance, seconds=self._later.seconds)
+        self._later.listen(self._tally, self._board, self._progress)
         self._began = reactor.seconds()
         self._room: Room | None = None
         self._seen = self._began  # when that was
@@ -73,7 +75,12 @@ class Web:
         readiness = Readiness(self._reactor, hindrance, probe)
         self._site = site_for(self._reactor, self._events, readiness, Metrics(_EXPOSITION, self._expose))
 
+    @property
+    def observer(self) -> IAssociationObserver:
+        return self._later
+
     def _expose(self) -> "Deferred[bytes]":
+        self._later.tell()
         # Not by the library's own resource: threads of that wait for the reactor, which waits for them at its end.
         pool = self._reactor.getThreadPool()
         exposed: Deferred[bytes] = deferToThreadPool(self._reactor, pool, generate_latest, self._registry)
@@ -114,6 +121,7 @@ class Web:
         if self._ticks % LOOK == 0:
             self._look()
         self._ticks += 1
+        self._later.tell()
         self._site.next_second()
         self._events.send()
 
@@ -133,6 +141,7 @@ class Web:
         self._looking = False
 
     def _snapshot(self) -> bytes:
+        self._later.tell()
         board, tally = self._board.snapshot(), self._tally
         hindrance = self._hindrance() or self._scarcity()
         snapshot = {

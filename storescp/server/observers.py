@@ -21,7 +21,7 @@ class Observers:
         """Call the method `event` of `IAssociationObserver` on each."""
         if event not in self._listening:
             # To call who does not listen would cost as much as to call who does, at each step of each instance.
-            self._listening[event] = tuple(each for each in self._observers if _listens(each, event))
+            self._listening[event] = tuple(each for each in self._observers if listens(each, event))
         for observer in self._listening[event]:
             try:
                 getattr(observer, event)(*arguments)
@@ -37,7 +37,7 @@ class Observers:
             )
 
 
-def _listens(observer: IAssociationObserver, event: str) -> bool:
+def listens(observer: IAssociationObserver, event: str) -> bool:
     """Whether it has a method of its own for that; or none at all, which is worth a line in the log."""
     if event in getattr(observer, "__dict__", ()):
         return True

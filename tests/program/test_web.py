@@ -26,6 +26,7 @@ from storescp.interfaces import AssociationObserver, IWatchedStorage, Room
 from storescp.program.service import StorageSCPService, service_for
 from storescp.testing import SCU, associate_rq
 from storescp.uids import VERSION
+from storescp.watch.tally import Tally
 from tests.program.test_service import Reactor
 from tests.program.test_service import ServiceTestCase as _ServiceTestCase
 from tests.recorders import RecordingSink, RecordingStorage
@@ -351,9 +352,8 @@ class LifeTests(WebTestCase):
                 raise ZeroDivisionError
 
         self.observers = [Broken()]
-        service = self.start()
-        assert service.web is not None
-        self.patch(type(service.web.observers[0]), "association_accepted", Broken.instance_stored)
+        self.patch(Tally, "association_accepted", Broken.instance_stored)
+        self.start()
         scu = self.scu()
         scu.store("1.2.3", b"data")
         scu.release()

@@ -599,6 +599,16 @@ SECOND_OPINIONS: list[tuple[Any, Any]] = [
 ]
 
 
+class WordsTests(SynchronousTestCase):
+    """What the standard calls the reasons of a rejection."""
+
+    def test_reasons(self) -> None:
+        """The same number has another meaning from another source; one that the standard does not know is a number."""
+        words = ["Called AE Title Not Recognized", "Local Limit Exceeded", "Protocol Version Not Supported", "9"]
+        answers = [AAssociateRJ(1, 1, 7), AAssociateRJ(2, 3, 2), AAssociateRJ(1, 2, 2), AAssociateRJ(1, 1, 9)]
+        self.assertEqual(words, [answer.in_words for answer in answers])
+
+
 class SecondOpinionTests(SynchronousTestCase):
     """pynetdicom understands us, and we it."""
 
