@@ -34,7 +34,7 @@ class ConfigurationTests(ServerTestCase):
         self.configuration.write_text(
             block("storescp.toml")
             .replace("port = 11112", 'listen = ["tcp:0:interface=127.0.0.1"]')
-            .replace('http = "8080"', 'http = "0"')
+            .replace("http = 8080", "http = 0")
         )
 
     def test_serve(self) -> None:
