@@ -76,9 +76,12 @@ def _print(lines: Iterable[str]) -> None:
 
 def _without_handed_over(config: Config, reactor: Any) -> tuple[Config, list[str]]:
     """`config` with others in the place of sockets that are still to be handed over by a service manager; and those."""
-    elsewhere = [] if _are_here(reactor) else list(filter(_HANDED_OVER.search, config.listen))
-    listen = [_HANDED_OVER.sub(_ANY, each) if each in elsewhere else each for each in config.listen]
-    return attrs.evolve(config, listen=listen), elsewhere
+    if _are_here(reactor):
+        return config, []
+    http = config.http and _HANDED_OVER.sub(_ANY, config.http)
+    listen = [_HANDED_OVER.sub(_ANY, each) for each in config.listen]
+    given = (*config.listen, *([config.http] if config.http else []))
+    return attrs.evolve(config, listen=listen, http=http), list(filter(_HANDED_OVER.search, given))
 
 
 def _are_here(reactor: Any) -> bool:

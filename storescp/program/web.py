@@ -197,6 +197,8 @@ def _endpoint(description: str, reactor: Any) -> Any:
         return serverFromString(reactor, nearby(description))
     except (ValueError, TypeError) as error:
         raise ConfigError("http", f"{description}: {error}") from None
+    except (IndexError, KeyError):
+        raise CannotStart(f"{description}: no such socket was handed over with its name, as systemd does") from None
     except Exception as error:  # a key or certificate, or the library for them
         raise CannotStart(f"{description}: {error}") from None
 

@@ -84,6 +84,7 @@ _FAULTS = {
 
 
 _SOON = timedelta(days=30)
+_UNREADABLE = "(unreadable)"
 
 
 class TLSProtocol(TLSMemoryBIOProtocol):
@@ -175,7 +176,7 @@ def _warn_of_dates(path: str, certificates: Iterable[x509.Certificate]) -> None:
             fault = f"expires on {ends}"
         else:
             continue
-        _log.warn("{path}: {subject} {fault}", path=path, subject=each.subject.rfc4514_string(), fault=fault)
+        _log.warn("{path}: {subject} {fault}", path=path, subject=_name(each), fault=fault)
 
 
 def certificate_of(certificate: crypto.X509) -> Certificate:
@@ -189,9 +190,16 @@ def certificate_of(certificate: crypto.X509) -> Certificate:
 
 def _subject(certificate: crypto.X509) -> str:
     try:
-        return certificate.to_cryptography().subject.rfc4514_string()
+        return _name(certificate.to_cryptography())
     except Exception:  # whatever the library makes of it: several errors without a common class
-        return "(unreadable)"
+        return _UNREADABLE
+
+
+def _name(certificate: x509.Certificate) -> str:
+    try:
+        return certificate.subject.rfc4514_string()
+    except Exception:  # as above
+        return _UNREADABLE
 
 
 def _alternative_names(certificate: crypto.X509) -> tuple[str, ...]:

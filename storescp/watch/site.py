@@ -259,7 +259,10 @@ class Pace:
         self._left = REQUESTS
         waiting, self._waiting = self._waiting, {}
         for request, answer in waiting.items():
-            self.take(request, answer)
+            try:
+                self.take(request, answer)
+            except Exception:  # the others are answered all the same, and in the next second, too
+                _log.failure("A request could not be answered: this is a mistake in storescp")
 
 
 class _Request(Request):
@@ -273,7 +276,8 @@ class _Request(Request):
         channel: Any = self.channel
         # What only this machine can reach, a web page of anywhere could read with its browser, by a name of its own
         # that suddenly means this machine.
-        if channel.site.is_nearby and not _is_address(self.getHeader("host") or ""):
+        host = (self.getHeader(b"host") or b"").decode("latin-1")
+        if channel.site.is_nearby and not _is_address(host):
             _finish(self, _answer(self, 421, b"ask for localhost, or an address\n"))
         elif self.method not in (b"GET", b"HEAD") or self.path == b"*":
             self.setHeader("Allow", "GET, HEAD")  # type: ignore[no-untyped-call]

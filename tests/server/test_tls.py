@@ -20,7 +20,7 @@ from storescp.errors import CannotStart
 from storescp.interfaces import Certificate
 from storescp.program.service import service_for
 from storescp.server import tls
-from storescp.server.tls import TLS, certificate_of
+from storescp.server.tls import TLS, _warn_of_dates, certificate_of
 from tests.program import make_directory
 from tests.recorders import RecordingStorage
 from tests.server.test_access import CT1, make_certificate
@@ -155,6 +155,16 @@ class KeyTests(SynchronousTestCase):
             again = f"{authorities}: {subject} {fault}"
             expected = [("warn", line), ("warn", again)] if fault else []
             self.assertEqual(expected, self.told(str(authorities)))
+
+    def test_unreadable_name(self) -> None:
+        """One whose name the library cannot read is told of all the same."""
+        expired = datetime(2020, 1, 1, tzinfo=timezone.utc)
+        certificate = mock.Mock(not_valid_before_utc=expired, not_valid_after_utc=expired)
+        type(certificate.subject).rfc4514_string = mock.Mock(side_effect=ValueError("error parsing asn1 value"))
+        with capturedLogs() as logged:
+            _warn_of_dates("authorities.pem", [certificate])
+        line = f"authorities.pem: (unreadable) has expired on {expired}"
+        self.assertEqual([line], [formatEvent(event) for event in logged])
 
     def told(self, *authorities: str) -> list[tuple[str, str]]:
         with capturedLogs() as logged:

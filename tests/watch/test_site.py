@@ -7,6 +7,7 @@ import http.client
 import os
 import tempfile
 import tracemalloc
+from functools import partial
 from io import BytesIO
 from typing import Any, NoReturn, cast
 
@@ -246,7 +247,7 @@ class HostTests(SiteTestCase):
     def ask(self, host: str | None, path: str = "/healthz") -> Answer:
         visitor = self.visitor()
         line = "" if host is None else f"Host: {host}\r\n"
-        (answer,) = answers(visitor.say(f"GET {path} HTTP/1.1\r\n{line}\r\n".encode()), "GET")
+        (answer,) = answers(visitor.say(f"GET {path} HTTP/1.1\r\n{line}\r\n".encode("latin-1")), "GET")
         self.leave(visitor)
         return answer
 
@@ -261,7 +262,7 @@ class HostTests(SiteTestCase):
         """Any other may be one that somebody has made to mean this machine: nothing is shown, probed or sent."""
         self.site.is_nearby = True
         hosts = ("evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "a:b:c", "[")
-        for host in hosts:
+        for host in (*hosts, "\xff", "localhost\xff"):  # the last ones are no UTF-8
             for path in (*FILES, "/healthz", "/readyz", "/events", "/metrics", "/nothing"):
                 self.assertEqual(self.MISDIRECTED, self.ask(host, path), (host, path))
         self.assertEqual((0, 0), (self.probes, self.asked))
@@ -423,6 +424,11 @@ class MetricsTests(SiteTestCase):
         self.assertEqual((200, b"# metrics\n"), (answer.status, answer.body))
 
 
+class _Asked:
+    def notifyFinish(self) -> "Deferred[None]":
+        return Deferred()
+
+
 class PaceTests(SiteTestCase):
     """How many requests are answered in a second."""
 
@@ -445,6 +451,20 @@ class PaceTests(SiteTestCase):
             self.site.next_second()
             counts.append(visitor.heard().count(b"alive"))
         self.assertEqual([20, 20, 10, 0], counts)
+
+    def test_fails(self) -> None:
+        """Where one cannot be answered, the next ones are, in this second and in those to come."""
+        pace = site.Pace()
+        answered: list[str] = []
+
+        def fails() -> None:
+            raise ZeroDivisionError
+
+        for number in range(22):
+            pace.take(cast(Any, _Asked()), fails if number == 20 else partial(answered.append, str(number)))
+        pace.next_second()
+        self.assertEqual([*map(str, range(20)), "21"], answered)
+        self.assertEqual(1, len(self.flushLoggedErrors(ZeroDivisionError)))
 
     def test_gone(self) -> None:
         """Who leaves before his turn is forgotten."""
