@@ -18,6 +18,7 @@ from storescp.program.command_line import Asked
 from storescp.program.lines import log_observer
 from storescp.program.process import allow_descriptors, take_over
 from storescp.program.service import Given, assemble, descriptions_of, run_service
+from storescp.storage.health import fault_of
 from storescp.storage.workers import AtOnce
 from storescp.uids import STORAGE_SOP_CLASSES, VERIFICATION, name_of
 from storescp.ul.negotiation import WINDOW, Policy
@@ -51,8 +52,8 @@ def check(asked: Asked) -> int:
             failures: list[Failure] = []
             storage.probe().addErrback(failures.append)
             for failure in failures:
-                fault = getattr(failure.value, "strerror", None) or failure.getErrorMessage()
-                raise CannotStart(f"output directory {os.path.abspath(config.output_directory)}: {fault}")
+                place = os.path.abspath(config.output_directory)
+                raise CannotStart(f"output directory {place}: {fault_of(failure)}")
         reactor.stop()
 
     run_service(reactor, service, started)

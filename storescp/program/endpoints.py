@@ -1,8 +1,14 @@
-"""What descriptions of Twisted's endpoints say, as far as the programs must know."""
+"""Endpoints by their descriptions, which are Twisted's: what they say, and what is wrong with them."""
 
 import ipaddress
 import re
 from typing import Any
+
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
+
+from storescp.config import ConfigError
+from storescp.errors import CannotStart
 
 _ANY_PORT = re.compile(r"(tls:|haproxy:)*((tcp6?|ssl):(port=)?)?0(:|$)")
 _COLON = re.compile(r"(?<!\\):")
@@ -29,6 +35,28 @@ def nearby(description: str) -> str:
         return description
     prefix = _HAPROXY if description.startswith(_HAPROXY) else ""
     return prefix + ":".join([kind, parts[0], own, *parts[2:]])
+
+
+def server_endpoint(field: str, description: str, inner: str, reactor: Any) -> IStreamServerEndpoint:
+    """That of `inner`, which Twisted can read; the attribute `field` of `Config` has it as `description`.
+
+    Raises ConfigError where it cannot be understood, `CannotStart` for what stands in the way elsewhere.
+    """
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, inner)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(field, f"{description}: {error}") from None
+    except (IndexError, KeyError):
+        raise CannotStart(f"{description}: no such socket was handed over with its name, as systemd does") from None
+    except ImportError as error:
+        raise CannotStart(f"{description}: {without_tls(error)}") from None
+    except Exception as error:  # a key or certificate: OSError, or what the TLS library makes of its content
+        raise CannotStart(f"{description}: {error}") from None
+    return endpoint
+
+
+def without_tls(error: ImportError) -> CannotStart:
+    return CannotStart(f"{error}; pip install 'storescp[tls]'")
 
 
 def is_local(address: Any) -> bool:

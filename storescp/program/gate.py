@@ -14,6 +14,7 @@ from twisted.internet.threads import deferToThreadPool
 from storescp.config import Config, ConfigError
 from storescp.errors import CannotStart
 from storescp.interfaces import IStorage
+from storescp.program.endpoints import without_tls
 from storescp.server.identity import CREDENTIALS
 
 
@@ -94,10 +95,6 @@ def web_for(config: Config, storage: IStorage, reactor: Any) -> Any:
     except ImportError as error:
         raise CannotStart(f"{error}; pip install 'storescp[http]'") from None
     return Web(config, storage, reactor)
-
-
-def without_tls(error: ImportError) -> CannotStart:
-    return CannotStart(f"{error}; pip install 'storescp[tls]'")
 
 
 def is_guarded(config: Config, encrypted: bool) -> bool:

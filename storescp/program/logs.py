@@ -24,7 +24,7 @@ from storescp.program.options import spelling
 from storescp.uids import IMPLICIT_LE, VERSION
 from storescp.ul.machine import PAbort
 from storescp.ul.pdu import AAbort, AAssociateAC, AAssociateRJ, AAssociateRQ
-from storescp.watch.escaping import escape, shorten
+from storescp.watch.escaping import shorten, shown
 from storescp.watch.ledger import Account, Ledger
 from storescp.watch.sparing import LINES, Sparing, host_of
 
@@ -51,11 +51,11 @@ class AssociationLog(AssociationObserver):
         self._failing = "error" in levels
 
     def _debug(self, association: Association, lines: Iterable[str]) -> None:
-        _log.debug("{text}", text="\n".join(map(_shown, lines)), association=association.id)
+        _log.debug("{text}", text="\n".join(map(shown, lines)), association=association.id)
 
     def _info(self, association: Association | None, text: str) -> None:
         if self._informing:
-            _log.info("{text}", text=_shown(text), association=association and association.id)
+            _log.info("{text}", text=shown(text), association=association and association.id)
 
     def _warn(self, about: Association | str, text: str, cause: str = "") -> None:
         self._spared(_log.warn, about, text, cause)
@@ -77,7 +77,7 @@ class AssociationLog(AssociationObserver):
             self._info(association, text)  # who wants all of it gets all of it
         else:
             more = f"; {left_out} more such lines were left out" if left_out else ""
-            log("{text}", text=_shown(text) + more, association=association and association.id)
+            log("{text}", text=shown(text) + more, association=association and association.id)
 
     def started(self) -> None:
         """The program begins."""
@@ -184,11 +184,7 @@ class AssociationSummary(Ledger):
             f"{account.size} bytes, {seconds:.3f} s, {account.refused} refused, {account.cut_off} cut off, "
             f"{account.ended}{f': {_why(account.cause)}' if account.cause else ''}"
         )
-        _log.info("{text}", text=_shown(text), association=association.id, summary=summary)
-
-
-def _shown(text: str) -> str:
-    return escape(shorten(text))
+        _log.info("{text}", text=shown(text), association=association.id, summary=summary)
 
 
 def _who(association: Association) -> str:

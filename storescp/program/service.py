@@ -8,7 +8,6 @@ from twisted.application.service import Service
 from twisted.cred.credentials import IAnonymous
 from twisted.cred.portal import Portal
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred, succeed
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -16,8 +15,8 @@ from twisted.python.failure import Failure
 from storescp.config import Config, ConfigError
 from storescp.errors import CannotStart
 from storescp.interfaces import IAssociationObserver, IStorage
-from storescp.program.endpoints import is_local
-from storescp.program.gate import checkers_for, is_guarded, tls_for, web_for, without_tls
+from storescp.program.endpoints import is_local, server_endpoint
+from storescp.program.gate import checkers_for, is_guarded, tls_for, web_for
 from storescp.program.proxied import proxied
 from storescp.server.access import Access
 from storescp.server.factory import StorageSCPFactory
@@ -273,16 +272,7 @@ def _endpoint(description: str, reactor: Any, access: Access, tls: Any) -> IStre
     over_tls, behind_proxy, inner = _parts(description)
     if over_tls and tls is None:
         raise ConfigError("listen", f"{description}: it needs --tls-cert")
-    try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, inner)
-    except (ValueError, TypeError) as error:
-        raise ConfigError("listen", f"{description}: {error}") from None
-    except (IndexError, KeyError):
-        raise CannotStart(f"{description}: no such socket was handed over with its name, as systemd does") from None
-    except ImportError as error:
-        raise CannotStart(f"{description}: {without_tls(error)}") from None
-    except Exception as error:  # a key or certificate: OSError, or what the TLS library makes of its content
-        raise CannotStart(f"{description}: {error}") from None
+    endpoint = server_endpoint("listen", description, inner, reactor)
     if behind_proxy:
         endpoint = proxied(endpoint, access.refusal)
     if over_tls:

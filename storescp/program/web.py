@@ -9,17 +9,15 @@ from typing import Any
 
 from prometheus_client import generate_latest
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from storescp.config import Config, ConfigError
-from storescp.errors import CannotStart, Status
+from storescp.config import Config
 from storescp.interfaces import IAssociationObserver, IStorage, IWatchedStorage, Room
-from storescp.program.endpoints import is_local, nearby
+from storescp.program.endpoints import is_local, nearby, server_endpoint
 from storescp.server.listening import harden
 from storescp.uids import VERSION
 from storescp.watch.board import Board
@@ -43,7 +41,7 @@ class Web:
         self.description = config.http
         self._title = config.ae_title
         self._least = config.min_free
-        self._endpoint = _endpoint(config.http, reactor)
+        self._endpoint = server_endpoint("http", config.http, nearby(config.http), reactor)
         self._storage: Any = storage
         self._is_watched = IWatchedStorage.providedBy(storage)
         self._reactor = reactor
@@ -161,9 +159,9 @@ class Web:
                 "list": board["associations"],
             },
             "instances": {
-                "stored": sum(count for (status, _), count in tally.instances.items() if status == Status.SUCCESS),
-                "failed": sum(count for (status, _), count in tally.instances.items() if status != Status.SUCCESS),
-                "bytes": sum(size for (status, _), size in tally.bytes.items() if status == Status.SUCCESS),
+                "stored": tally.stored,
+                "failed": tally.failed,
+                "bytes": tally.stored_bytes,
                 "waiting": self._progress.waiting,
                 "last": board["instances"],
             },
@@ -190,17 +188,6 @@ class Web:
             "temporary": room and room.temporary,
             "age": self._reactor.seconds() - self._seen,
         }
-
-
-def _endpoint(description: str, reactor: Any) -> Any:
-    try:
-        return serverFromString(reactor, nearby(description))
-    except (ValueError, TypeError) as error:
-        raise ConfigError("http", f"{description}: {error}") from None
-    except (IndexError, KeyError):
-        raise CannotStart(f"{description}: no such socket was handed over with its name, as systemd does") from None
-    except Exception as error:  # a key or certificate, or the library for them
-        raise CannotStart(f"{description}: {error}") from None
 
 
 def _nothing_to_probe() -> "Deferred[Any]":

@@ -58,10 +58,16 @@ class Health:
 
     def _found_ill(self, failure: Failure) -> None:
         self._probing = False
-        reason = getattr(failure.value, "strerror", None) or failure.getErrorMessage()
+        reason = fault_of(failure)
         if reason != self._reason:
             self._reason = reason
             _log.warn("The disk does not work yet: {reason}", reason=reason)
+
+
+def fault_of(failure: Failure) -> str:
+    """What a probe has failed with, in words."""
+    fault: str = getattr(failure.value, "strerror", None) or failure.getErrorMessage()
+    return fault
 
 
 def probe(directories: Directories) -> None:

@@ -108,7 +108,6 @@ class JSONLines:
     @staticmethod
     def check(path: str) -> None:
         """Raise `CannotStart` where a file of this path could not be opened so. None is made."""
-        place = path
         try:
             try:
                 os.close(os.open(path, _FLAGS & ~os.O_CREAT))

@@ -10,7 +10,7 @@ from storescp.errors import STATUS_WORDS, Excess, Status
 from storescp.interfaces import Association, StoreRequest
 from storescp.ul.machine import PAbort
 from storescp.ul.pdu import AAbort, AAssociateRJ
-from storescp.watch.escaping import escape, shorten
+from storescp.watch.escaping import shown
 from storescp.watch.ledger import Account, Ledger
 from storescp.watch.progress import Outcome
 from storescp.watch.tally import reason_of, sop_class_label
@@ -101,16 +101,16 @@ class Board(Ledger):
 
     def _error(self, kind: str, peer: str, calling: str, text: str) -> None:
         self._errors.appendleft(
-            {"time": self._now(), "kind": kind, "peer": _shown(peer), "calling": _shown(calling), "text": _shown(text)}
+            {"time": self._now(), "kind": kind, "peer": shown(peer), "calling": shown(calling), "text": shown(text)}
         )
 
 
 def _association(association: Association, account: Account, since: float) -> dict[str, Any]:
     return {
         "id": association.id,
-        "peer": _shown(association.peer),
-        "calling": _shown(association.calling_ae_title),
-        "called": _shown(association.called_ae_title),
+        "peer": shown(association.peer),
+        "calling": shown(association.calling_ae_title),
+        "called": shown(association.called_ae_title),
         "since": since,
         "instances": account.instances,
         "bytes": account.size,
@@ -121,7 +121,7 @@ def _association(association: Association, account: Account, since: float) -> di
 def _instance(time: float, association: Association, request: StoreRequest, outcome: Outcome) -> dict[str, Any]:
     return {
         "time": time,
-        "calling": _shown(association.calling_ae_title),
+        "calling": shown(association.calling_ae_title),
         "sop_class": sop_class_label(request.sop_class_uid),
         "status": outcome.status,
         "words": _words(outcome),
@@ -133,7 +133,3 @@ def _instance(time: float, association: Association, request: StoreRequest, outc
 
 def _words(outcome: Outcome) -> str:
     return "Cut off" if outcome.status is None else STATUS_WORDS.get(outcome.status, "")
-
-
-def _shown(text: str) -> str:
-    return escape(shorten(text))

@@ -18,6 +18,11 @@ def escape(text: str) -> str:
     return text.translate(_ESCAPES)
 
 
+def shown(text: str) -> str:
+    """`text` as the log and the page have it: escaped and short."""
+    return escape(shorten(text))
+
+
 def shorten(text: str) -> str:
     """`text` without its middle, where it is longer than `LONGEST`."""
     left_out = len(text) - LONGEST

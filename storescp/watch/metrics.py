@@ -10,7 +10,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from storescp.errors import Status
 from storescp.interfaces import Room
 from storescp.uids import VERSION
 from storescp.watch.progress import Progress
@@ -61,8 +60,7 @@ class _Collector(Collector):
         labels, instances, size = ("status", "sop_class"), _labelled(tally.instances), _labelled(tally.bytes)
         yield _counter("storescp_instances", "Instances, by what they were answered", labels, instances)
         # By itself, as a counter that is first seen with its first failure has not gone up for an alert.
-        failed = sum(count for (status, _), count in dict(tally.instances).items() if status != Status.SUCCESS)
-        yield CounterMetricFamily("storescp_instances_failed", "Instances that were not stored", value=failed)
+        yield CounterMetricFamily("storescp_instances_failed", "Instances that were not stored", value=tally.failed)
         yield _counter("storescp_instance_bytes", "Bytes of their data sets that came whole", labels, size)
         yield _histogram("storescp_receive_seconds", "From the request of an instance to its last byte", tally.receive)
         yield _histogram("storescp_sync_seconds", "From the last byte of an instance until it was safe", tally.sync)

@@ -19,6 +19,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 from zope.interface import implementer
 
+from storescp.storage.health import fault_of
+
 _log = Logger()
 
 CONNECTIONS = 64
@@ -98,7 +100,7 @@ class Readiness(Resource):
         if not self._probing:
             self._probing = True
             probing = maybeDeferred(self._probe)
-            probing.addCallbacks(lambda _result: "", _fault).addCallback(self._found)
+            probing.addCallbacks(lambda _result: "", fault_of).addCallback(self._found)
 
     def _found(self, hindrance: str) -> None:
         self._probing = False
@@ -108,11 +110,6 @@ class Readiness(Resource):
     def _no_longer(self, result: Any, probed: "Deferred[str]") -> Any:
         self._waiting.discard(probed)
         return result
-
-
-def _fault(failure: Failure) -> str:
-    text: str = getattr(failure.value, "strerror", None) or failure.getErrorMessage()
-    return text
 
 
 def _ready(request: Request, hindrance: str) -> bytes:

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections import Counter
 
-from storescp.errors import Cause, kind_of
+from storescp.errors import Cause, Status, kind_of
 from storescp.interfaces import Association, AssociationObserver, StoreRequest
 from storescp.uids import STORAGE_SOP_CLASSES, name_of
 from storescp.ul.machine import PAbort
@@ -63,6 +63,21 @@ class Tally(AssociationObserver):
 
     def connection_refused(self, peer: str, cause: str) -> None:
         self.refused[kind_of(cause)] += 1
+
+    @property
+    def stored(self) -> int:
+        """Instances."""
+        return sum(count for (status, _), count in dict(self.instances).items() if status == Status.SUCCESS)
+
+    @property
+    def failed(self) -> int:
+        """Instances that were not stored."""
+        return sum(count for (status, _), count in dict(self.instances).items() if status != Status.SUCCESS)
+
+    @property
+    def stored_bytes(self) -> int:
+        """Of the data sets of those that were."""
+        return sum(size for (status, _), size in dict(self.bytes).items() if status == Status.SUCCESS)
 
     def instance(self, _association: Association, request: StoreRequest, outcome: Outcome) -> None:
         """What has become of an instance."""
