@@ -4,6 +4,7 @@ The words are pydicom's, from its copy of PS3.6 Table A-1; no UID is typed here 
 """
 
 import sys
+from collections.abc import Iterable
 from importlib.machinery import PathFinder
 from importlib.util import find_spec, module_from_spec
 from typing import Any
@@ -37,6 +38,7 @@ def _uid_dictionary() -> dict[str, Any]:
 
 _ROWS = _uid_dictionary()
 _NAMES = {uid: row[0] for uid, row in _ROWS.items()}
+_RETIRED = frozenset(uid for uid, row in _ROWS.items() if row[3])
 _KEYWORDS = {row[4]: uid for uid, row in _ROWS.items()}
 
 IMPLICIT_LE = _KEYWORDS["ImplicitVRLittleEndian"]
@@ -73,6 +75,16 @@ PREFERENCES: dict[str, tuple[str, ...]] = {
 def name_of(uid: str) -> str:
     """The name PS3.6 gives to `uid`, or `uid` itself where it gives none."""
     return _NAMES.get(uid) or uid
+
+
+def listed_name_of(uid: str) -> str:
+    """The same as a list needs it, in which a retired one may have the name of another."""
+    return f"{name_of(uid)} (Retired)" if uid in _RETIRED else name_of(uid)
+
+
+def by_name(uids: Iterable[str]) -> list[str]:
+    """The same, in the order in which people look for their names."""
+    return sorted(uids, key=lambda uid: (name_of(uid).casefold(), uid))
 
 
 def prefix_of(sop_class_uid: str) -> str:

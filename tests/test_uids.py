@@ -184,6 +184,35 @@ class DictionaryTests(SynchronousTestCase):
             self.assertEqual(uid, uids.name_of(uid))
 
 
+class ListTests(SynchronousTestCase):
+    """Names and order of what people look for in a list."""
+
+    def test_names(self) -> None:
+        """What is retired says so, also where it has no name or that of another; all else has its name alone."""
+        expected = {
+            STORAGE + "2": "CT Image Storage",
+            STORAGE + "6.1": "Ultrasound Image Storage",
+            STORAGE + "6": "Ultrasound Image Storage (Retired)",
+            STORAGE + "40": STORAGE + "40 (Retired)",
+            LITTLE: "Explicit VR Little Endian",
+            BIG: "Explicit VR Big Endian (Retired)",
+            "1.2.3": "1.2.3",
+        }
+        self.assertEqual(expected, {uid: uids.listed_name_of(uid) for uid in expected})
+
+    def test_unambiguous(self) -> None:
+        """No two storage SOP classes, and no two transfer syntaxes, stand in a list under the same name."""
+        for each in (uids.STORAGE_SOP_CLASSES, uids.TRANSFER_SYNTAXES):
+            self.assertEqual(len(each), len(set(map(uids.listed_name_of, each))))
+
+    def test_order(self) -> None:
+        """They stand in the order of their names, whatever their case; those of one name in that of their UIDs."""
+        # Named as themselves, 12-lead ECG, Computed Radiography, CT, DICOS CT, and twice Ultrasound Image Storage.
+        in_order = ["1.2.3", *(STORAGE + end for end in ("40", "9.1.1", "1", "2", "501.1", "6", "6.1"))]
+        self.assertEqual(in_order, uids.by_name(reversed(in_order)))
+        self.assertEqual([], uids.by_name([]))
+
+
 class PrefixTests(SynchronousTestCase):
     """What the names of files begin with."""
 

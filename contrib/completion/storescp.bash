@@ -53,6 +53,7 @@ _storescp() {
             --version
             --config
             --check
+            --conformance
             --hash-passcode
             -q --quiet
             -v --verbose

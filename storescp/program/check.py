@@ -16,14 +16,14 @@ from storescp.errors import CannotStart
 from storescp.interfaces import IWatchedStorage
 from storescp.program.command_line import Asked
 from storescp.program.lines import log_observer
+from storescp.program.printing import print_lines
 from storescp.program.process import allow_descriptors, take_over
 from storescp.program.service import Given, assemble, descriptions_of, run_service
 from storescp.storage.health import fault_of
 from storescp.storage.workers import AtOnce
-from storescp.uids import STORAGE_SOP_CLASSES, VERIFICATION, name_of
+from storescp.uids import STORAGE_SOP_CLASSES, VERIFICATION, by_name, listed_name_of
 from storescp.ul.negotiation import WINDOW, Policy
 from storescp.watch.audit import JSONLines
-from storescp.watch.escaping import escape
 
 _HANDED_OVER = re.compile(r"(?<![^:])systemd:.*")
 _ANY = "tcp:0:interface=127.0.0.1"  # that all else works is to be found out
@@ -57,22 +57,8 @@ def check(asked: Asked) -> int:
         reactor.stop()
 
     run_service(reactor, service, started)
-    _print((*_settings(config), *_unchecked(elsewhere), "", *_negotiated(config), "", _GOOD))
+    print_lines((*_settings(config), *_unchecked(elsewhere), "", *_negotiated(config), "", _GOOD))
     return 0
-
-
-def _print(lines: Iterable[str]) -> None:
-    """Raises `CannotStart` where that cannot be written."""
-    encoding = sys.stdout.encoding or "utf-8"
-    try:
-        for line in lines:
-            print(escape(line).encode(encoding, "backslashreplace").decode(encoding))
-        sys.stdout.flush()
-    except OSError as error:
-        # Or Python would find it out again at its end. Of a pipe it means that whoever reads has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            raise CannotStart(f"standard output: {error.strerror}") from None
 
 
 def _without_handed_over(config: Config, reactor: Any) -> tuple[Config, list[str]]:
@@ -139,9 +125,7 @@ def _negotiated(config: Config) -> Iterator[str]:
     yield "Transfer Syntaxes, for each SOP Class the first of these that is proposed:"
     yield from map(_uid_row, policy.transfer_syntaxes)
     yield ""
-    sop_classes = sorted(
-        filter(policy.accepts_abstract_syntax, STORAGE_SOP_CLASSES), key=lambda uid: (name_of(uid).casefold(), uid)
-    )
+    sop_classes = list(filter(policy.accepts_abstract_syntax, by_name(STORAGE_SOP_CLASSES)))
     yield f"SOP Classes, {1 + len(sop_classes)}:"
     yield from map(_uid_row, (VERIFICATION, *sop_classes))
     if policy.unknown_sop_classes:
@@ -153,4 +137,4 @@ def _row(label: str, value: object) -> str:
 
 
 def _uid_row(uid: str) -> str:
-    return f"  {name_of(uid):<{_UID_COLUMN}} {uid}"
+    return f"  {listed_name_of(uid):<{_UID_COLUMN}} {uid}"

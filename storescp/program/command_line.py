@@ -13,7 +13,7 @@ from storescp.program.configuration_file import ConfigurationFile
 from storescp.program.options import OPTIONS, Option, UsageError, spelling
 from storescp.uids import VERSION
 
-_FLAGS = {"--config", "--check", *(flag for option in OPTIONS for flag in option.flags)}
+_FLAGS = {"--config", "--check", "--conformance", *(flag for option in OPTIONS for flag in option.flags)}
 _PLACES = ("port", "listen")  # where to listen, which are one question
 
 
@@ -22,7 +22,7 @@ class Asked:
     """What a command line, with its configuration file, asks for."""
 
     config: Config
-    check: bool  # whether it can be done, and no more
+    instead: str | None  # of serving: "check" whether it can be done, or print its "conformance" statement
     file: ConfigurationFile
     given: frozenset[str]  # attributes of `Config` that the command line itself has set
 
@@ -97,10 +97,20 @@ def _add_general(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="read options from this file (TOML), by their long names; the command line wins",
     )
-    general.add_argument(
+    instead = general.add_mutually_exclusive_group()
+    instead.add_argument(
         "--check",
-        action="store_true",
+        action="store_const",
+        dest="instead",
+        const="check",
         help="do all that a start does but serve nobody, print what would be negotiated and exit",
+    )
+    instead.add_argument(
+        "--conformance",
+        action="store_const",
+        dest="instead",
+        const="conformance",
+        help="print the DICOM Conformance Statement (PS3.2) of these options, in reStructuredText, and exit",
     )
     general.add_argument(
         "--hash-passcode",
@@ -130,7 +140,7 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> Asked:
         given = vars(parser.parse_args(list(arguments)))
     except argparse.ArgumentError as error:
         raise UsageError(str(error)) from None
-    file, check, port = ConfigurationFile.read(given.pop("config")), given.pop("check"), given.pop("port_argument")
+    file, instead, port = ConfigurationFile.read(given.pop("config")), given.pop("instead"), given.pop("port_argument")
     ports = [each for each in (port, given.pop("port", None)) if each is not None]
     if len(ports) + ("listen" in given) > 1:
         raise UsageError(_one_place(parser.prog))
@@ -139,7 +149,7 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> Asked:
     values = {**file.values, **given}
     if not given.keys().isdisjoint(_PLACES):  # whatever the file says
         values = {field: value for field, value in values.items() if field in given or field not in _PLACES}
-    if not values.keys() & set(_PLACES):
+    if not values.keys() & set(_PLACES) and instead != "conformance":
         raise UsageError(_one_place(parser.prog))
     if values.keys() >= set(_PLACES):
         raise file.complaint("listen", "a port is given too: give one of them")
@@ -147,7 +157,7 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> Asked:
         config = Config(**values)
     except ConfigError as error:
         raise _complaint(error, file, frozenset(given)) from None
-    return Asked(config=config, check=check, file=file, given=frozenset(given))
+    return Asked(config=config, instead=instead, file=file, given=frozenset(given))
 
 
 def _one_place(prog: str) -> str:

@@ -9,6 +9,7 @@ from storescp.config import Config, ConfigError
 from storescp.errors import CannotStart
 from storescp.program.command_line import Asked, make_parser, parse
 from storescp.program.endpoints import has_any_port
+from storescp.program.instead import do_instead
 from storescp.program.lines import log_observer
 from storescp.program.logs import AssociationLog, summaries_for
 from storescp.program.notify import is_managed, notify
@@ -24,10 +25,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(asked: Asked) -> int:
-    if asked.check:
-        from storescp.program.check import check  # noqa: PLC0415  # a server needs none
-
-        return check(asked)
+    if asked.instead is not None:
+        return do_instead(asked)
     try:
         return _serve(asked.config)
     except ConfigError as error:

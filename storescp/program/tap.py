@@ -13,6 +13,7 @@ from twisted.python.logfile import LogFile
 from storescp.config import ConfigError
 from storescp.errors import CannotStart
 from storescp.program.command_line import Asked, make_parser, parse
+from storescp.program.instead import do_instead
 from storescp.program.lines import twistd_observer
 from storescp.program.logs import AssociationLog, summaries_for
 from storescp.program.notify import is_managed, notify
@@ -111,11 +112,9 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor  # noqa: PLC0415  # twistd has chosen it by now
 
     asked: Asked = options.asked
-    if asked.check:
-        from storescp.program.check import check  # noqa: PLC0415  # a server needs none
-
+    if asked.instead is not None:
         try:
-            raise SystemExit(check(asked))
+            raise SystemExit(do_instead(asked))
         except (UsageError, CannotStart) as error:
             raise _Exit(error) from None
     take_over(reactor)

@@ -86,7 +86,7 @@ SPELLINGS = [
     *(([flag], settings) for flags, settings in FLAGS.items() for flag in flags),
     *(([flag, value], settings) for flags, (value, settings) in VALUES.items() for flag in flags),
 ]
-OTHERS = ("--port", "--help", "--version", "--hash-passcode", "--config", "--check")
+OTHERS = ("--port", "--help", "--version", "--hash-passcode", "--config", "--check", "--conformance")
 EVERY_FLAG = [flag for flags in (*FLAGS, *VALUES, DEPENDENT, REPEATED, OTHERS) for flag in flags]
 
 NO_PORT = "give one port to listen on, as in '{}', or --listen, not both"
@@ -124,6 +124,9 @@ REFUSED = {
     ("--tls-profile", "bcp196"): "argument --tls-profile: must be one of bcp195, bcp195-modified, not bcp196",
     ("--log-format", "xml"): "argument --log-format: must be one of text, json, not xml",
     ("--check=1",): "argument --check: ignored explicit argument '1'",
+    ("--conformance=1",): "argument --conformance: ignored explicit argument '1'",
+    ("--check", "--conformance"): "argument --conformance: not allowed with argument --check",
+    ("--conformance", "--check"): "argument --check: not allowed with argument --conformance",
     ("--config",): "argument --config: expected one argument",
     ("--tls-key", "key.pem"): "argument --tls-key: is of no use without --tls-cert",
     ("--tls-ca", "ca.pem"): "argument --tls-ca: is of no use without --tls-cert",
@@ -181,12 +184,20 @@ class SpellingTests(SynchronousTestCase):
         known["--port",] = ("port",)
         self.assertEqual(known, {option.flags: (option.field,) for option in OPTIONS})
 
-    def test_check(self) -> None:
-        """--check changes nothing of what is asked for, and says so beside it."""
-        for line in (("--check", "1", "-v"), ("1", "-v", "--check")):
-            asked = parse(make_parser("storescp"), line)
-            self.assertEqual((True, Config(port=1, verbosity="verbose")), (asked.check, asked.config))
-        self.assertFalse(parse(make_parser("storescp"), ("1",)).check)
+    def test_instead(self) -> None:
+        """What is asked for instead of a server changes nothing else of what is asked for, and stands beside it."""
+        for instead in ("check", "conformance"):
+            for line in ((f"--{instead}", "1", "-v"), ("1", "-v", f"--{instead}")):
+                asked = parse(make_parser("storescp"), line)
+                self.assertEqual((instead, Config(port=1, verbosity="verbose")), (asked.instead, asked.config))
+        self.assertIsNone(parse(make_parser("storescp"), ("1",)).instead)
+
+    def test_without_port(self) -> None:
+        """The statement needs no port, as nobody listens; two are too many for it, too."""
+        self.assertEqual({"verbosity": "verbose"}, both(self, "--conformance", "-v"))
+        for line in NOT_ONE_PORT[2:]:
+            error = self.assertRaises(UsageError, script, "--conformance", *line)
+            self.assertEqual(NO_PORT.format("storescp 11112"), str(error))
 
     def test_every_spelling(self) -> None:
         """Each spelling sets what it says and nothing else, before and after the port."""
