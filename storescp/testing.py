@@ -1,4 +1,4 @@
-"""An association requestor in memory, to test a Storage SCP, or a storage, without sockets, clocks or threads.
+"""An association requestor in memory, to test an SCP, a storage or an observer without sockets, clocks or threads.
 
 ::
 
@@ -32,10 +32,20 @@ from storescp.server.factory import StorageSCPFactory
 from storescp.server.protocol import Limits, ServiceUser, ULProtocol
 from storescp.server.turns import Turns
 from storescp.uids import APPLICATION_CONTEXT, EXPLICIT_LE, IMPLICIT_LE, VERIFICATION
-from storescp.ul.items import MaximumLength, PresentationContextRQ, UserInformation, UserItem
+from storescp.ul.items import MaximumLength, PresentationContextRQ, UserIdentityRQ, UserInformation, UserItem
 from storescp.ul.machine import PAbort
 from storescp.ul.negotiation import maximum_length
-from storescp.ul.pdu import AAbort, AAssociateAC, AAssociateRJ, AAssociateRQ
+from storescp.ul.pdu import AAbort, AAssociateAC, AAssociateRJ, AAssociateRQ, PDataTF
+
+__all__ = [
+    "CONTEXTS",
+    "CT_IMAGE_STORAGE",
+    "SCU",
+    "AAbort",
+    "PresentationContextRQ",
+    "UserIdentityRQ",
+    "associate_rq",
+]
 
 CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
 CONTEXTS = (
@@ -43,7 +53,9 @@ CONTEXTS = (
     PresentationContextRQ(3, CT_IMAGE_STORAGE, (EXPLICIT_LE, IMPLICIT_LE)),
 )
 _CONFIG = Config()
-_RESPONSES: dict[int, type[Command]] = {0x8030: CEchoRSP, 0x8001: CStoreRSP}
+
+Response = CEchoRSP | CStoreRSP | OtherRSP
+_RESPONSES: dict[int, type[Response]] = {0x8030: CEchoRSP, 0x8001: CStoreRSP}
 
 
 def associate_rq(
@@ -64,20 +76,31 @@ def associate_rq(
     )
 
 
+def _store_rq(sop_instance_uid: str, sop_class_uid: str, message_id: int, data_set_type: int = DATA_SET) -> CStoreRQ:
+    return CStoreRQ(
+        affected_sop_class_uid=sop_class_uid,
+        message_id=message_id,
+        affected_sop_instance_uid=sop_instance_uid,
+        command_data_set_type=data_set_type,
+    )
+
+
 class SCU(ServiceUser):
     """One association with the SCP that `factory` makes, joined to it by two `StringTransport`.
 
-    What comes back is kept: `answer` to the request, `responses` by order, `ended` by an A-ABORT or the
-    loss of the connection, `released`. Bytes move when a method is called, or by `pump`.
+    What comes back is kept: `answer` to the request, `responses` in their order, `ended` by an A-ABORT or the
+    loss of the connection, `released`. Bytes move when a method is called; what the SCP sends at another time, as
+    when a Deferred of a storage has fired, comes with `pump`.
     """
 
     def __init__(self, factory: StorageSCPFactory, clock: IReactorTime, request: AAssociateRQ | None = None) -> None:
         self.answer: AAssociateAC | AAssociateRJ | None = None
-        self.responses: list[Command] = []
+        self.responses: list[Response] = []
         self.ended: AAbort | PAbort | None = None
         self.released = False
         self._reader = MessageReader(self, _CONFIG.max_command_set)
         self._maximum_length = 0
+        self._context_id = 0  # of the data set that is sent in fragments
         self.transport = StringTransport()
         self.scp_transport = StringTransport()
         self.protocol = ULProtocol(self, clock, Limits.from_config(_CONFIG), Turns(clock), request or associate_rq())
@@ -86,6 +109,16 @@ class SCU(ServiceUser):
         self.scp.makeConnection(self.scp_transport)  # type: ignore[no-untyped-call]
         self.protocol.makeConnection(self.transport)  # type: ignore[no-untyped-call]
         self.pump()
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the request was."""
+        return isinstance(self.answer, AAssociateAC)
+
+    @property
+    def statuses(self) -> list[int]:
+        """Of the responses so far: fewer than the requests that were sent while some are not answered."""
+        return [int(response.status) for response in self.responses]
 
     def pump(self) -> None:
         """Carry bytes both ways until there are none, or the receiver has paused; then carry a close."""
@@ -121,7 +154,7 @@ class SCU(ServiceUser):
         self.protocol.data_request(encode_message(context_id, command.encode(), data_set, self._maximum_length))
         self.pump()
 
-    def echo(self, message_id: int = 1) -> Command | None:
+    def echo(self, message_id: int = 1) -> Response | None:
         """Send a C-ECHO-RQ on context 1. The response, or None while there is none."""
         return self._request(1, CEchoRQ(affected_sop_class_uid=VERIFICATION, message_id=message_id))
 
@@ -134,26 +167,35 @@ class SCU(ServiceUser):
         message_id: int = 1,
     ) -> CStoreRSP | None:
         """Send a C-STORE-RQ and its data set. The response, or None while there is none."""
-        command = CStoreRQ(
-            affected_sop_class_uid=sop_class_uid,
-            message_id=message_id,
-            affected_sop_instance_uid=sop_instance_uid,
-            command_data_set_type=NO_DATA_SET if data_set is None else DATA_SET,
-        )
+        data_set_type = NO_DATA_SET if data_set is None else DATA_SET
+        command = _store_rq(sop_instance_uid, sop_class_uid, message_id, data_set_type)
         response = self._request(context_id, command, data_set)
         assert response is None or isinstance(response, CStoreRSP)
         return response
 
-    def _request(self, context_id: int, command: Command, data_set: bytes | None = None) -> Command | None:
+    def begin_store(
+        self, sop_instance_uid: str, sop_class_uid: str = CT_IMAGE_STORAGE, context_id: int = 3, message_id: int = 1
+    ) -> None:
+        """Send a C-STORE-RQ alone. Its data set is what `send_fragment` sends."""
+        self._context_id = context_id
+        self.send(context_id, _store_rq(sop_instance_uid, sop_class_uid, message_id))
+
+    def send_fragment(self, fragment: bytes, *, last: bool = False) -> None:
+        """Send bytes of the data set that `begin_store` has begun, in one PDV; with the `last` ones it is complete."""
+        self.write(PDataTF.encode([(self._context_id, PDataTF.LAST if last else 0, fragment)]))
+
+    def _request(self, context_id: int, command: Command, data_set: bytes | None = None) -> Response | None:
         before = len(self.responses)
         self.send(context_id, command, data_set)
         return self.responses[before] if len(self.responses) > before else None
 
     def release(self) -> None:
+        """End the association in order."""
         self.protocol.release_request()
         self.pump()
 
     def abort(self) -> None:
+        """Send an A-ABORT."""
         self.protocol.abort("wanted")
         self.pump()
 

@@ -1,0 +1,1 @@
+"""The documentation, read and done as its readers do."""
