@@ -5,13 +5,16 @@ from pathlib import Path
 
 from storescp.uids import VERSION
 
-sys.path.append(str(Path(__file__).parent))  # where option_table is
+sys.path.append(str(Path(__file__).parent))  # where the directives are
 
 project = "storescp"
 author = "the storescp authors"
 version = release = VERSION
-extensions = ["option_table", "sphinx.ext.autodoc"]
+extensions = ["conformance_statement", "option_table", "state_table", "sphinx.ext.autodoc"]
 html_theme = "alabaster"
+html_theme_options = {"page_width": "1200px", "body_max_width": "none", "description": "A DICOM Storage SCP on Twisted"}
+html_static_path = ["_static"]
+html_css_files = ["style.css"]
 man_pages = [("storescp", "storescp", "receive DICOM instances and store them as files", "", 1)]
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
