@@ -3,9 +3,19 @@
 import sys
 from pathlib import Path
 
+import twisted.internet.interfaces
+from zope.interface.interface import InterfaceClass
+
+import storescp.interfaces
 from storescp.uids import VERSION
 
 sys.path.append(str(Path(__file__).parent))  # where the directives are
+
+# Sphinx prints a type by its qualified name, and an interface has none.
+for module in (storescp.interfaces, twisted.internet.interfaces):
+    for name, value in vars(module).items():
+        if isinstance(value, InterfaceClass):
+            value.__qualname__ = name
 
 project = "storescp"
 author = "the storescp authors"

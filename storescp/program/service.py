@@ -262,7 +262,10 @@ def descriptions_of(config: Config) -> tuple[str, ...]:
     if config.port is None and not config.listen:
         raise ConfigError("listen", "neither a port nor an endpoint to listen on is given")
     over_tls = config.tls_cert is not None
-    if over_tls and config.port is None and not any(each.startswith(_TLS) for each in config.listen):
+    with_tls = [each for each in config.listen if _parts(each)[0]]
+    if with_tls and not over_tls:
+        raise ConfigError("listen", f"{with_tls[0]}: it needs --tls-cert")
+    if over_tls and config.port is None and not with_tls:
         raise ConfigError("listen", f"with --tls-cert one of them must begin with {_TLS}, such as tls:tcp:2762")
     port = [] if config.port is None else [f"{_TLS if over_tls else ''}tcp:{config.port}"]
     return (*port, *config.listen)
@@ -270,8 +273,6 @@ def descriptions_of(config: Config) -> tuple[str, ...]:
 
 def _endpoint(description: str, reactor: Any, access: Access, tls: Any) -> IStreamServerEndpoint:
     over_tls, behind_proxy, inner = _parts(description)
-    if over_tls and tls is None:
-        raise ConfigError("listen", f"{description}: it needs --tls-cert")
     endpoint = server_endpoint("listen", description, inner, reactor)
     if behind_proxy:
         endpoint = proxied(endpoint, access.refusal)

@@ -53,6 +53,12 @@ def is_listening(port: str) -> bool:
     return any(row[3] == _LISTENING and int(row[1].rpartition(":")[2], 16) == int(port) for row in rows)
 
 
+def is_ready(server: Program, *ports: str) -> bool:
+    """Whether it listens on all of them, and a signal would be its reactor's: some listen before that runs."""
+    (caught,) = re.findall(r"SigCgt:\s+(\w+)", Path(f"/proc/{server.pid}/status").read_text())
+    return all(map(is_listening, ports)) and bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
 def comparable(printed: str) -> list[str]:
     """What was printed, or is said to be, without what differs from one time to the next."""
     return _FAILED.sub(r"\1", _ADDRESS.sub("PEER", printed)).splitlines()
@@ -158,7 +164,7 @@ class ReadingTestCase(ServerTestCase):
         self.server = started = Program(directory=str(self.directory), command=command)
         self.addCleanup(started.kill)
         self.told = None if "twistd" in last else []
-        wait_until(lambda: not started.running or all(map(is_listening, ports)), f"that it listens: {last}", SECONDS)
+        wait_until(lambda: not started.running or is_ready(started, *ports), f"that it listens: {last}", SECONDS)
         self.assertTrue(started.running, f"{last}\n{started.stdout}{started.stderr}")
 
     def _named(self, command: str) -> list[str]:

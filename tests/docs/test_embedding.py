@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import storescp
 import storescp.testing
 from tests.docs.pages import Page
-from tests.docs.reading import free_port, is_listening
+from tests.docs.reading import free_port, is_listening, is_ready
 from tests.interop import CT_SMALL, CT_SMALL_UID
 from tests.senders import Sender, c_store, data_set_of
 from tests.servers import ROOT, TWISTD, Program, ServerTestCase, wait_until
@@ -68,7 +68,7 @@ class ProgramTests(ServerTestCase):
         """Run it until it listens."""
         program = Program(directory=str(self.directory), command=command)
         self.addCleanup(program.kill)
-        wait_until(lambda: not program.running or is_listening(self.port), "that it listens")
+        wait_until(lambda: not program.running or is_ready(program, self.port), "that it listens")
         self.assertTrue(program.running, program.stderr)
         return program
 

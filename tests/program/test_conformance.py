@@ -1325,6 +1325,7 @@ class CommandTests(ExitCodeTestCase):
             (("-pdu", "1"), 2, "argument -pdu/--max-pdu: must be from 4096 to 131072, not 1"),
             (("--tls-key=key.pem",), 2, "argument --tls-key: is of no use without --tls-cert"),
             (("--tls-cert=cert.pem", "--listen=tcp:104"), 2, f"argument --listen: {nowhere}"),
+            (("--listen=tls:tcp:104",), 2, "argument --listen: tls:tcp:104: it needs --tls-cert"),
             ((f"--config={path}",), 2, f"{path}, line 3: listen: {nowhere}"),
             ((f"--config={path}.missing",), 1, f"{path}.missing: No such file or directory"),
         ):
