@@ -61,6 +61,18 @@ _NOT_FOR_MESSAGES = ("1.2.840.10008.1.2.6.", "1.2.840.10008.1.2.7.", "1.2.840.10
 TRANSFER_SYNTAXES = frozenset(
     uid for uid, row in _ROWS.items() if row[1] == "Transfer Syntax" and not uid.startswith(_NOT_FOR_MESSAGES)
 )
+
+
+def _loss(uid: str) -> int:
+    """Whether pixels are lost: 0, none; 1, perhaps some; 2, all, as it only says where they are (JPIP)."""
+    name = _NAMES[uid]
+    if "JPIP" in name:
+        return 2
+    return 0 if "Lossy" not in name and any(word in name for word in ("Lossless", "Deflate", "Uncompressed")) else 1
+
+
+# Who offers several of them had better send what loses nothing.
+COMPRESSED = tuple(sorted(TRANSFER_SYNTAXES.difference(UNCOMPRESSED), key=lambda uid: (_loss(uid), uid)))
 # Deflated as a whole, PS3.5 A.5; of "Deflated Image Frame Compression" it is only the frames.
 DEFLATED = frozenset(uid for uid in TRANSFER_SYNTAXES if "Deflate" in _NAMES[uid] and "Frame" not in _NAMES[uid])
 

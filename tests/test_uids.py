@@ -18,6 +18,7 @@ IMPLICIT = "1.2.840.10008.1.2"
 LITTLE = "1.2.840.10008.1.2.1"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG = "1.2.840.10008.1.2.2"
+RLE = "1.2.840.10008.1.2.5"
 
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 
@@ -154,11 +155,25 @@ class DictionaryTests(SynchronousTestCase):
 
     def test_transfer_syntaxes(self) -> None:
         """Uncompressed, deflated and compressed ones are known; those of real-time video and of whole files are not."""
-        known = {IMPLICIT, LITTLE, DEFLATED, BIG, "1.2.840.10008.1.2.5"}
+        known = {IMPLICIT, LITTLE, DEFLATED, BIG, RLE}
         known |= {f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 57, 70, 80, 81, 90, 91, 100, 102, 107, 201)}
         others = {"1.2.840.10008.1.2.6.1", "1.2.840.10008.1.2.6.2", "1.2.840.10008.1.2.7.1", uids.VERIFICATION}
         self.assertEqual(set(), known - uids.TRANSFER_SYNTAXES)
         self.assertEqual(frozenset(), uids.TRANSFER_SYNTAXES & others)
+
+    def test_compressed(self) -> None:
+        """Compressed ones stand with those that lose nothing first, and last those that have no pixels in them."""
+        compressed = "1.2.840.10008.1.2.4."
+        order = {
+            "lossless": {DEFLATED, RLE, *(f"{compressed}{number}" for number in (57, 70, 80, 90, 201))},
+            "lossy": {f"{compressed}{number}" for number in (50, 51, 81, 91, 100, 102, 107, 203)},
+            "elsewhere": {f"{compressed}{number}" for number in (94, 95)},  # JPIP
+        }
+        kinds = {uid: kind for kind, these in order.items() for uid in these}
+        found = [kinds[uid] for uid in uids.COMPRESSED if uid in kinds]
+        self.assertEqual([kind for kind, these in order.items() for _ in these], found)
+        self.assertEqual(len(uids.COMPRESSED), len(set(uids.COMPRESSED)))
+        self.assertEqual(uids.TRANSFER_SYNTAXES - {IMPLICIT, LITTLE, BIG}, set(uids.COMPRESSED))
 
     def test_names_of_transfer_syntaxes(self) -> None:
         """The constants are the UIDs that their names say."""

@@ -10,6 +10,7 @@ import attrs
 from storescp.config import Config
 from storescp.uids import (
     APPLICATION_CONTEXT,
+    COMPRESSED,
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
     IMPLICIT_LE,
@@ -17,7 +18,6 @@ from storescp.uids import (
     LONGEST_UID,
     PREFERENCES,
     STORAGE_SOP_CLASSES,
-    TRANSFER_SYNTAXES,
     UNCOMPRESSED,
     VERIFICATION,
 )
@@ -89,7 +89,7 @@ def _transfer_syntaxes(preferred: tuple[str, ...], all_of_them: bool) -> tuple[s
     if not all_of_them:
         return preferred
     uncompressed = (*preferred, *(uid for uid in UNCOMPRESSED if uid not in preferred))
-    return (*uncompressed, *sorted(TRANSFER_SYNTAXES.difference(uncompressed)))
+    return (*uncompressed, *COMPRESSED)
 
 
 class Rejection(Exception):

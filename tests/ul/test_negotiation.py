@@ -31,6 +31,8 @@ IMPLICIT = "1.2.840.10008.1.2"
 LITTLE = "1.2.840.10008.1.2.1"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 BIG = "1.2.840.10008.1.2.2"
+JPEG_BASELINE = "1.2.840.10008.1.2.4.50"
+JPEG_LOSSLESS = "1.2.840.10008.1.2.4.70"
 JPEG_2000 = "1.2.840.10008.1.2.4.90"
 RLE = "1.2.840.10008.1.2.5"
 
@@ -135,6 +137,12 @@ class TransferSyntaxTests(NegotiationTestCase):
                     proposed = PresentationContextRQ(1, CT, syntaxes)
                     answer = self.contexts(proposed, prefer=prefer, accept_all_syntaxes=True)
                     self.assertEqual((accepted(1, uncompressed),), answer, f"{prefer}: {syntaxes}")
+
+    def test_lossless_before_lossy(self) -> None:
+        """Of two compressed ones the one that loses nothing is taken, whichever is proposed first."""
+        for syntaxes in ((JPEG_BASELINE, JPEG_LOSSLESS), (JPEG_LOSSLESS, JPEG_BASELINE)):
+            answer = self.contexts(PresentationContextRQ(1, CT, syntaxes), accept_all_syntaxes=True)
+            self.assertEqual((accepted(1, JPEG_LOSSLESS),), answer)
 
     def test_preference_among_all_syntaxes(self) -> None:
         """Accepting all syntaxes leaves the order of the preferred ones as it is."""
