@@ -4,6 +4,7 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.i18n import format_date
 from sphinx.util.nodes import nested_parse_with_titles
 from sphinx.util.typing import ExtensionMetadata
 
@@ -17,7 +18,9 @@ class ConformanceStatement(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         place = nodes.section()
         place.document = self.state.document
-        nested_parse_with_titles(self.state, StringList(statement(Config()).splitlines(), "--conformance"), place)
+        date = format_date("%Y-%m-%d", language="en")  # that of SOURCE_DATE_EPOCH, if there is one
+        lines = statement(Config(), date).splitlines()
+        nested_parse_with_titles(self.state, StringList(lines, "--conformance"), place)
         sections: list[nodes.Node] = place.children
         return sections
 

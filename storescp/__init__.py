@@ -22,6 +22,7 @@ from storescp.server.identity import IJSONWebToken, IUsername, Realm
 from storescp.server.listening import harden
 from storescp.storage.directory import DirectoryStorage
 from storescp.storage.discard import DiscardStorage
+from storescp.storage.naming import file_name
 from storescp.storage.part10 import file_header
 from storescp.storage.rules import Rules
 from storescp.storage.workers import Threads
@@ -59,6 +60,7 @@ __all__ = [
     "Threads",
     "__version__",
     "file_header",
+    "file_name",
     "harden",
     "kind_of",
     "service_for",

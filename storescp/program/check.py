@@ -15,6 +15,7 @@ from storescp.config import Config, ConfigError
 from storescp.errors import CannotStart
 from storescp.interfaces import IWatchedStorage
 from storescp.program.command_line import Asked
+from storescp.program.gate import verifies
 from storescp.program.lines import log_observer
 from storescp.program.printing import print_lines
 from storescp.program.process import allow_descriptors, take_over
@@ -109,7 +110,7 @@ def _gate(config: Config) -> Iterator[str]:
         yield f"those of {config.allow_file}"
     if config.tls_ca is not None:
         yield f"with a certificate from {config.tls_ca}"
-    if config.users is not None or config.jwt_key is not None or config.auth:
+    if verifies(config):
         secret = config.users is not None or config.jwt_key is not None
         in_clear = secret and config.tls_cert is None and not config.insecure_identity
         yield f"as a verified user{_IN_CLEAR if in_clear else ''}"
@@ -125,7 +126,7 @@ def _negotiated(config: Config) -> Iterator[str]:
     yield "Transfer Syntaxes, for each SOP Class the first of these that is proposed:"
     yield from map(_uid_row, policy.transfer_syntaxes)
     yield ""
-    sop_classes = list(filter(policy.accepts_abstract_syntax, by_name(STORAGE_SOP_CLASSES)))
+    sop_classes = by_name(STORAGE_SOP_CLASSES)
     yield f"SOP Classes, {1 + len(sop_classes)}:"
     yield from map(_uid_row, (VERIFICATION, *sop_classes))
     if policy.unknown_sop_classes:

@@ -13,6 +13,7 @@ from storescp.config import Config, ConfigError
 from storescp.errors import STATUS_WORDS, Status
 from storescp.program.command_line import Asked
 from storescp.program.endpoints import without_tls
+from storescp.program.gate import has_list, verifies
 from storescp.program.markup import literal, paragraph, table
 from storescp.program.options import OPTIONS, Option
 from storescp.program.printing import print_lines
@@ -65,8 +66,8 @@ def conformance(asked: Asked) -> int:
 def statement(config: Config, date: str | None = None) -> str:
     """The statement, in reStructuredText. `date` is today's, UTC, unless it is given.
 
-    `config` need not say where to listen. Raises ConfigError where it says that wrongly, and `CannotStart` for TLS
-    where its libraries are not installed.
+    `config` need not say where to listen. Files that it names are not looked at. Raises ConfigError where ports and TLS
+    do not go together, and `CannotStart` for TLS where its libraries are not installed.
     """
     template = Template((files("storescp.program") / "statement.rst").read_text("ascii"))
     return template.substitute(
@@ -84,11 +85,16 @@ def statement(config: Config, date: str | None = None) -> str:
 
 
 def _contexts(policy: Policy) -> dict[str, str]:
-    stored = list(filter(policy.accepts_abstract_syntax, by_name(STORAGE_SOP_CLASSES)))
+    stored = by_name(STORAGE_SOP_CLASSES)
     others = policy.unknown_sop_classes
     overview = [
         ("Verification", "1 SOP Class", "No", "Yes"),
-        ("Storage", f"{len(stored)} SOP Classes{', and any that PS3.6 does not have' if others else ''}", "No", "Yes"),
+        (
+            "Storage, and Non-Patient Object Storage",
+            f"{len(stored)} SOP Classes{', and any that PS3.6 does not have' if others else ''}",
+            "No",
+            "Yes",
+        ),
     ]
     return {
         "overview": table(("Service Class", "SOP Classes, 4.2.1.1", "User (SCU)", "Provider (SCP)"), overview),
@@ -101,9 +107,9 @@ def _contexts(policy: Policy) -> dict[str, str]:
             ("Transfer Syntax", "UID"), [(listed_name_of(uid), uid) for uid in policy.transfer_syntaxes]
         ),
         "other_sop_classes": (
-            "Instances of any SOP Class whose UID PS3.6 does not have are accepted (``--accept-unknown-sop-classes``)."
+            "Specialized and Private ones, whose UIDs PS3.6 does not have, are, too (``--accept-unknown-sop-classes``)."
             if others
-            else "Private SOP Classes are not accepted (``--accept-unknown-sop-classes``)."
+            else "Specialized and Private ones, with UIDs of their own, are not (``--accept-unknown-sop-classes``)."
         ),
     }
 
@@ -111,9 +117,9 @@ def _contexts(policy: Policy) -> dict[str, str]:
 def _associations(config: Config) -> dict[str, str]:
     identity = f"a user identity that can be verified{', or none' if _lets_in_anonymous(config) else ''}"
     asked = [
-        "the calling AE title and what a list says beside it" if _has_list(config) else "",
-        "a certificate" if config.tls_ca is not None else "",
-        identity if _verifies(config) else "",
+        "the calling AE title and what a list says beside it" if has_list(config) else "",
+        f"a certificate{_over_tls(config)}" if config.tls_ca is not None else "",
+        identity if verifies(config) else "",
     ]
     of_entry = ", or of an entry of the list what that says" if config.allow_file is not None else ""
     return {
@@ -131,12 +137,10 @@ def _associations(config: Config) -> dict[str, str]:
     }
 
 
-def _has_list(config: Config) -> bool:
-    return bool(config.allow) or config.allow_file is not None
-
-
-def _verifies(config: Config) -> bool:
-    return bool(config.auth) or config.users is not None or config.jwt_key is not None
+def _over_tls(config: Config) -> str:
+    """Where a certificate is demanded, if that is not so of all endpoints."""
+    everywhere = all(each.startswith("tls:") for each in _places(config))
+    return "" if everywhere else " on the endpoints that begin with ``tls:``"
 
 
 def _lets_in_anonymous(config: Config) -> bool:
@@ -158,9 +162,9 @@ def _rejections(config: Config) -> Iterator[tuple[AAssociateRJ, str]]:
     if config.require_called_aet:
         yield CALLED_AE_TITLE_NOT_RECOGNIZED, "another AE title is called"
     yield NO_REASON_GIVEN, f"the maximum length is from 1 to {SMALLEST_MAXIMUM_LENGTH - 1}: no answer would have room"
-    if _has_list(config):
+    if has_list(config):
         yield CALLING_AE_TITLE_NOT_RECOGNIZED, "the calling AE title, its network or its certificate is not in the list"
-    if _verifies(config):
+    if verifies(config):
         in_list = ", or not in the list" if config.allow_file is not None else ""
         yield USER_IDENTITY_REFUSED, f"the user is not verified, or not within {VERIFYING:g} s{in_list}"
     yield LOCAL_LIMIT_EXCEEDED, "there are as many associations as there may be"
@@ -171,10 +175,18 @@ def _rejections(config: Config) -> Iterator[tuple[AAssociateRJ, str]]:
 def _timers(config: Config) -> Iterator[tuple[str, str, str]]:
     yield "ARTIM (``-ta``)", f"{config.acse_timeout:g}", "no A-ASSOCIATE-RQ, or no close after the last PDU: close"
     yield "DIMSE (``-td``)", _seconds(config.dimse_timeout), "no further fragment of a message: A-ABORT"
-    yield "Network (``-to``)", _seconds(config.timeout), "nothing comes at all: A-ABORT"
+    yield (
+        "Network (``-to``)",
+        _seconds(config.timeout),
+        "nothing comes at all: A-ABORT, or close where nothing is associated yet",
+    )
     yield "Unread (fixed)", f"{UNREAD:g}", "the remote AE does not read what is sent to it: reset"
     yield "Close (fixed)", f"{CLOSING:g}", "a close in order does not come to its end: reset"
-    yield "Gone (fixed)", f"{GONE:g}", "the remote host acknowledges nothing, not even TCP keep-alive: lost"
+    yield (
+        "Gone (fixed)",
+        f"{GONE:g}",
+        "on Linux, over TCP, the remote host acknowledges nothing, not even keep-alive: lost",
+    )
     if not config.ignore:
         late = "the disk does not take an instance"
         if config.durability == "none":  # all wait for the disk, but for what is compared
@@ -226,14 +238,16 @@ def _stored(config: Config) -> dict[str, str]:
         "kept": "files  ",
         "provides": "It provides Standard Conformance to",
         "storage": paragraph(
-            "Level 2 (Full) of PS3.4 B.4.1: all attributes are kept, standard and private. The data set in the file is",
-            "byte for byte what came, in the transfer syntax in which it came; no element is coerced, and digital",
-            f"signatures stay what they are (level 3). Success says that {_WAITED_FOR[config.durability]}. The same",
-            "data set again, under the same UID, is answered with Success and not written twice; another content of a",
-            f"UID that is there {_DUPLICATES[config.on_duplicate]}. Files are never removed. They are read in their",
-            "directory: over the network they are not given out.",
+            "Level 2 (Full) of PS3.4 B.4.1: all attributes are kept, standard and private; so are those of",
+            "Non-Patient Objects, PS3.4 Annex GG. The data set in the file is byte for byte what came, in the",
+            "transfer syntax in which it came; no element is coerced, and digital signatures stay what they are",
+            f"(level 3). Success says that {_WAITED_FOR[config.durability]}. The same data set again, under the",
+            "same UID, is answered with Success and not written twice; another content of a UID that is there",
+            f"{_DUPLICATES[config.on_duplicate]}. Nothing else removes or changes a file. Its name is some letters",
+            "for the SOP Class and its UID, ``CT.1.2.3.4.5.6``, or a digest of what is no UID; it is read in the",
+            "directory, and not given out over the network.",
         ),
-        "later": "After 0110, or A700 for want of room, the instance may be taken later; else it is refused again.",
+        "later": "After 0110, or A700 for lack of room, the instance may be taken later; else it is refused again.",
         "files": "Each instance is a file of PS3.10, with File Meta Information; there is no DICOMDIR.",
         "used": "SOP Class UID (0008,0016) and SOP Instance UID (0008,0018), which have to be those of the C-STORE.",
     }
@@ -244,7 +258,7 @@ def _statuses(config: Config) -> Iterator[tuple[Status, str]]:
     stores = not config.ignore
     yield Status.SUCCESS, "the instance is stored, as above" if stores else "the instance has come whole"
     if stores:
-        yield Status.PROCESSING_FAILURE, "the disk has failed, otherwise than for want of room, or this server has"
+        yield Status.PROCESSING_FAILURE, "the disk has failed, other than for lack of room, or the server has"
     if stores and config.on_duplicate == "reject":
         yield Status.DUPLICATE_SOP_INSTANCE, "another content of its UID is there"
     yield Status.SOP_CLASS_NOT_SUPPORTED, "its SOP Class is not that of its presentation context, or is Verification"
@@ -352,12 +366,12 @@ def _tls(config: Config) -> str:
 def _demands(config: Config) -> Iterator[str]:
     if config.require_called_aet:
         yield "The AE title of 4.4.1 has to be called."
-    if _has_list(config):
+    if has_list(config):
         yield "The calling AE title has to be in a list, which may demand a network, a certificate or a user beside it."
         yield "Where it names networks for every title, a connection from another one is reset before anything is sent."
     if config.tls_ca is not None:
-        yield "A certificate is demanded, by 7.1."
-    if _verifies(config):
+        yield f"A certificate is demanded{_over_tls(config)}, by 7.1."
+    if verifies(config):
         yield from _identities(config)
     else:
         yield "A User Identity (PS3.7 D.3.3.7) is not looked at, and gets no response."

@@ -97,7 +97,16 @@ def web_for(config: Config, storage: IStorage, reactor: Any) -> Any:
     return Web(config, storage, reactor)
 
 
+def has_list(config: Config) -> bool:
+    """Whether calling AE titles have to be in a list."""
+    return bool(config.allow) or config.allow_file is not None
+
+
+def verifies(config: Config) -> bool:
+    """Whether a user is asked for."""
+    return config.users is not None or config.jwt_key is not None or bool(config.auth)
+
+
 def is_guarded(config: Config, encrypted: bool) -> bool:
     """Whether anything but his user is asked of who comes to an endpoint, on which TLS of ours is spoken or not."""
-    everywhere = config.require_called_aet or config.allow or config.allow_file is not None
-    return bool(everywhere or (encrypted and config.tls_ca is not None))
+    return config.require_called_aet or has_list(config) or (encrypted and config.tls_ca is not None)

@@ -10,6 +10,8 @@ from storescp.watch.escaping import escape
 
 def print_lines(lines: Iterable[str]) -> None:
     """Raises `CannotStart` where that cannot be written."""
+    if sys.stdout is None:
+        raise CannotStart("standard output: it is closed")
     encoding = sys.stdout.encoding or "utf-8"
     try:
         for line in lines:

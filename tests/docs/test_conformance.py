@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.program.test_conformance import SECTIONS
+from tests.program.test_markup import SECTIONS
 from tests.servers import ROOT
 
 CONF = f"""\

@@ -18,7 +18,7 @@ import trustme
 import twisted.internet
 from pydicom._uid_dict import UID_dictionary
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SkipTest
 
 from storescp.program import check
 from storescp.program.main import run
@@ -152,17 +152,44 @@ class HereTestCase(ExitCodeTestCase):
         return Told.of(printed)
 
 
-class NegotiatingTestCase(SynchronousTestCase):
-    """A factory, and all that it accepts."""
+class NegotiationTests(HereTestCase):
+    """What is told is what an association gets."""
 
-    factory: StorageSCPFactory
+    def test_each(self) -> None:
+        """With each option the transfer syntaxes are told in the order of preference, and all SOP Classes."""
+        for options in NEGOTIATED:
+            self.assert_negotiated(self.told(LOOPBACK, *options), options)
 
-    def assert_preferred(self, syntaxes: Sequence[str]) -> None:
-        """These transfer syntaxes are accepted, in this order, and no other."""
+    def assert_negotiated(self, told: Told, options: Iterable[str]) -> None:
+        self.factory = StorageSCPFactory(script("0", *options), DiscardStorage(), Clock())
+        self.factory.doStart()
+        head, *rows = told.transfer_syntaxes
+        self.assertEqual("Transfer Syntaxes, for each SOP Class the first of these that is proposed:", head)
+        syntaxes = self.uids(rows)
         self.assertEqual(sorted(syntaxes), sorted(self.accepted_syntaxes()))
-        # Of those that are left, the first one is the first one taken, wherever it stands in the proposal.
+        # Of those that are left, the first one told is the first one taken, wherever it stands in the proposal.
         left = [(CT, tuple(sorted(syntaxes[begin:]))) for begin in range(len(syntaxes))]
         self.assertEqual(syntaxes, self.answers(left))
+
+        head, *rows = told.sop_classes
+        last = ["  and any that PS3.6 does not know"]
+        if any(self.answers([(PRIVATE, (syntaxes[0],))])):
+            self.assertEqual(last, rows[-1:])
+            rows.pop()
+        self.assertNotIn(last[0], rows)
+        sop_classes = self.uids(rows)
+        self.assertEqual(f"SOP Classes, {len(rows)}:", head)
+        self.assertEqual(VERIFICATION, sop_classes[0])
+        names = [row[2:].rpartition(" ")[0].strip().removesuffix(" (Retired)").casefold() for row in rows[1:]]
+        self.assertEqual(sorted(names), names)
+        self.assertEqual(sorted(sop_classes), sorted(self.accepted_sop_classes(syntaxes[-1])))
+
+    def uids(self, rows: Iterable[str]) -> list[str]:
+        """Those of these rows, each with its name in PS3.6 or, where it has none there, with itself."""
+        uids = [row.rpartition(" ")[2] for row in rows]
+        expected = [f"  {listed_name(uid):<76} {uid}" for uid in uids]
+        self.assertEqual(expected, list(rows))
+        return uids
 
     def accepted_syntaxes(self) -> list[str]:
         """Of those that PS3.6 knows."""
@@ -186,43 +213,6 @@ class NegotiatingTestCase(SynchronousTestCase):
         scu.disconnect()
         for context in scu.answer.presentation_contexts:
             yield context.transfer_syntax if context.result == 0 else ""
-
-
-class NegotiationTests(HereTestCase, NegotiatingTestCase):
-    """What is told is what an association gets."""
-
-    def test_each(self) -> None:
-        """With each option the transfer syntaxes are told in the order of preference, and all SOP Classes."""
-        for options in NEGOTIATED:
-            self.assert_negotiated(self.told(LOOPBACK, *options), options)
-
-    def assert_negotiated(self, told: Told, options: Iterable[str]) -> None:
-        self.factory = StorageSCPFactory(script("0", *options), DiscardStorage(), Clock())
-        self.factory.doStart()
-        head, *rows = told.transfer_syntaxes
-        self.assertEqual("Transfer Syntaxes, for each SOP Class the first of these that is proposed:", head)
-        syntaxes = self.uids(rows)
-        self.assert_preferred(syntaxes)
-
-        head, *rows = told.sop_classes
-        last = ["  and any that PS3.6 does not know"]
-        if any(self.answers([(PRIVATE, (syntaxes[0],))])):
-            self.assertEqual(last, rows[-1:])
-            rows.pop()
-        self.assertNotIn(last[0], rows)
-        sop_classes = self.uids(rows)
-        self.assertEqual(f"SOP Classes, {len(rows)}:", head)
-        self.assertEqual(VERIFICATION, sop_classes[0])
-        names = [row[2:].rpartition(" ")[0].strip().removesuffix(" (Retired)").casefold() for row in rows[1:]]
-        self.assertEqual(sorted(names), names)
-        self.assertEqual(sorted(sop_classes), sorted(self.accepted_sop_classes(syntaxes[-1])))
-
-    def uids(self, rows: Iterable[str]) -> list[str]:
-        """Those of these rows, each with its name in PS3.6 or, where it has none there, with itself."""
-        uids = [row.rpartition(" ")[2] for row in rows]
-        expected = [f"  {listed_name(uid):<76} {uid}" for uid in uids]
-        self.assertEqual(expected, list(rows))
-        return uids
 
 
 class SettingsTests(CheckTestCase):
@@ -699,13 +689,19 @@ class HandedOverTests(CheckTestCase):
         self.assertEqual(Ended(1, "", f"storescp: error: {message}\n"), ended)
 
 
-class PrintingTestCase(CheckTestCase):
-    """Programs whose output is no file."""
+class OutputTests(CheckTestCase):
+    def test_twistd(self) -> None:
+        """Under twistd, as a daemon or not, it prints the same, ends with exit code 0 leaving no file of twistd's."""
+        daemon = tuple(word for word in TWISTD if word not in ("-n", "--pidfile="))
+        ended = [self.check(LOOPBACK, "--ignore", command=command).ended() for command in (SCRIPT, TWISTD, daemon)]
+        self.assertEqual([ended[0]] * 3, ended)
+        self.assertEqual((0, ""), (ended[0].code, ended[0].stderr))
+        self.assertEqual([], self.left)
 
-    def printing_to(self, stdout: int, *line: str) -> "subprocess.Popen[bytes]":
+    def printing_to(self, stdout: int) -> "subprocess.Popen[bytes]":
         """What prints there, and is waited for."""
         program = subprocess.Popen(
-            [*SCRIPT, *line],
+            [*SCRIPT, "--check", LOOPBACK, "--ignore"],
             cwd=self.directory,
             env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""},
             stdin=subprocess.DEVNULL,
@@ -721,36 +717,21 @@ class PrintingTestCase(CheckTestCase):
         _, errors = program.communicate(timeout=START)
         return Ended(program.returncode, "", errors.decode())
 
-    def cut_short(self, *line: str) -> list[Ended]:
-        """How it ends where nobody reads what is printed, and where somebody stops reading amid it."""
+    def test_closed_pipe(self) -> None:
+        """Whoever reads may stop doing so, before or amid what is printed: the exit code still tells."""
         reading, writing = os.pipe()
         os.close(reading)
-        before = self.printing_to(writing, *line)
+        before = self.printing_to(writing)
         reading, writing = os.pipe()
         fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)  # less than is printed
-        amid = self.printing_to(writing, *line)
+        amid = self.printing_to(writing)
         left = 2 * io.DEFAULT_BUFFER_SIZE  # after that there is one piece more
         while left:
             left -= len(os.read(reading, left))
         os.close(reading)
-        return [self.ended(each) for each in (before, amid)]
-
-
-class OutputTests(PrintingTestCase):
-    def test_twistd(self) -> None:
-        """Under twistd, as a daemon or not, it prints the same, ends with exit code 0 leaving no file of twistd's."""
-        daemon = tuple(word for word in TWISTD if word not in ("-n", "--pidfile="))
-        ended = [self.check(LOOPBACK, "--ignore", command=command).ended() for command in (SCRIPT, TWISTD, daemon)]
-        self.assertEqual([ended[0]] * 3, ended)
-        self.assertEqual((0, ""), (ended[0].code, ended[0].stderr))
-        self.assertEqual([], self.left)
-
-    def test_closed_pipe(self) -> None:
-        """Whoever reads may stop doing so, before or amid what is printed: the exit code still tells."""
-        self.assertEqual([Ended(0, "", "")] * 2, self.cut_short("--check", LOOPBACK, "--ignore"))
+        self.assertEqual([Ended(0, "", "")] * 2, [self.ended(each) for each in (before, amid)])
 
     def test_full_disk(self) -> None:
         """What cannot be printed is told in one line."""
-        full = os.open("/dev/full", os.O_WRONLY)
-        ended = self.ended(self.printing_to(full, "--check", LOOPBACK, "--ignore"))
+        ended = self.ended(self.printing_to(os.open("/dev/full", os.O_WRONLY)))
         self.assertEqual(Ended(1, "", "storescp: error: standard output: No space left on device\n"), ended)
