@@ -84,7 +84,7 @@ def report(results: Results, bars: Sequence[Bar] = BARS) -> str:
             value = bar.measured(results)
             sign = "≥" if bar.better == "higher" else "≤"
             limits = [f"{sign} {limit:g}" for limit in (bar.at_least, bar.aim)]
-            what = [bar.scenario, bar.ours, _WORDS[bar.figure], bar.peer or "-"]
+            what = [bar.scenario, bar.ours, _WORDS[bar.figure], bar.peer or "—"]
             rows.append([*what, number(value), str(bar.rounds(results)), *limits, bar.verdict(value)])
     headings = ["scenario", "ours", "figure", "to that of", "measured", "rounds", "bar", "aim", "verdict"]
     return table(headings, rows) if rows else ""

@@ -76,7 +76,7 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 def number(value: float | None) -> str:
     """Three significant digits at least; a count has no point."""
     if value is None:
-        return "-"
+        return "—"
     if value == round(value):
         return f"{value:,.0f}"
     for limit, digits in ((100, 0), (10, 1), (1, 2)):

@@ -18,14 +18,16 @@ for module in (storescp.interfaces, twisted.internet.interfaces):
             value.__qualname__ = name
 
 project = "storescp"
-author = "the storescp authors"
+author = copyright = "the storescp authors"
 version = release = VERSION
 extensions = ["conformance_statement", "option_table", "state_table", "sphinx.ext.autodoc"]
 html_theme = "alabaster"
+html_sidebars = {"**": ["about.html", "searchfield.html", "navigation.html", "localtoc.html"]}
 html_theme_options = {"page_width": "1200px", "body_max_width": "none", "description": "A DICOM Storage SCP on Twisted"}
 html_static_path = ["_static"]
 html_css_files = ["style.css"]
 man_pages = [("storescp", "storescp", "receive DICOM instances and store them as files", "", 1)]
+maximum_signature_line_length = 100
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
 exclude_patterns = ["_build"]

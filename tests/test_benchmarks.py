@@ -311,7 +311,7 @@ class RunTests(SynchronousTestCase):
 
     def test_ends_at_once(self) -> None:
         """A server that does not start is a failure with the last line that it printed, and the run goes on."""
-        program = [sys.executable, "-c", "print('no'); raise SystemExit('no licence')"]
+        program = [sys.executable, "-c", "print('no', flush=True); raise SystemExit('no licence')"]
         server = attrs.evolve(self.server, command=lambda place: program)
         self.assertEqual("the server has ended: no licence", self.measure(server).failed)
 

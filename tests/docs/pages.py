@@ -20,6 +20,7 @@ _OPTION = re.compile(r":([\w-]+): (.*)")
 class Block:
     """What stands between its directive and the next text, and what its caption says that it is."""
 
+    page: str
     section: str
     language: str
     caption: str
@@ -70,12 +71,12 @@ class Page:
 
     def _block(self, section: str, match: "re.Match[str]") -> Block:
         options = dict(_OPTION.findall(match["options"]))
-        caption = options.get("caption", "")
+        caption = options.get("caption") or options.get("class", "")  # the latter where other renderers read it, too
         if "code-block" in match[0].partition("::")[0]:
             outdented = re.sub(f"(?m)^{match['indent']}   ", "", match["content"])
-            return Block(section, match["argument"], caption, outdented.strip("\n") + "\n")
+            return Block(self.path, section, match["argument"], caption, outdented.strip("\n") + "\n")
         file = (ROOT / self.path).parent / match["argument"]
-        return Block(section, options.get("language", ""), caption, file.read_text())
+        return Block(self.path, section, options.get("language", ""), caption, file.read_text())
 
 
 PAGES = [

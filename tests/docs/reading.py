@@ -7,6 +7,7 @@ any; how storescu says that its connection has failed, too.
 
 import itertools
 import os
+import random
 import re
 import shutil
 import signal
@@ -14,6 +15,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,11 +41,23 @@ _PROGRAMS = {
     "twistd": f'{_PYTHON} -c "from twisted.scripts.twistd import run; run()" "$@"',
     "python3": f'{_PYTHON} "$@"',
 }
+# Of who has yet to install it: a Python of the version with which the tests are run.
+_BARE_PROGRAMS = {"python3": f'exec "{getattr(sys, "_base_executable", sys.executable)}" "$@"'}
+
+# Where the reader of a page may write, and its test may not.
+_ELSEWHERE = re.compile(r"(?<![\w.$/-])/(?:etc|home|lib|opt|root|srv|usr(?!/s?bin/)|var)\b")
+
+
+# Below those that the system gives to connections, which it could do before a server is started.
+_candidates = iter(random.sample(range(20000, 32768), 4000))
 
 
 def free_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return str(server.getsockname()[1])
+    """One that nobody has at any address, and that was not given before."""
+    for port in _candidates:
+        with suppress(OSError), socket.create_server(("", port)):
+            return str(port)
+    raise AssertionError("no port is free")
 
 
 def is_listening(port: str) -> bool:
@@ -75,7 +89,7 @@ class ReadingTestCase(ServerTestCase):
         shutil.copy(CT_SMALL, self.directory / "image.dcm")
         self.bin = self.directory / "bin"
         self.bin.mkdir()
-        for name, text in {} if self.installs else _PROGRAMS.items():
+        for name, text in (_BARE_PROGRAMS if self.installs else _PROGRAMS).items():
             self.add_program(name, text)
         # pynetdicom installs a storescu beside our Python.
         beside = str(Path(sys.executable).parent)
@@ -83,6 +97,7 @@ class ReadingTestCase(ServerTestCase):
         self.ports = {port: free_port() for port in _PORTS}
         self.server: Program | None = None
         self.told: list[str] | None = None  # what the server is said to print; None where that is not compared
+        self.spoken_to = False  # whether something was run while it was there
         self.printed = ""  # by the last command
         self.needs("bash")
 
@@ -99,12 +114,14 @@ class ReadingTestCase(ServerTestCase):
 
     def follow(self, blocks: Iterable[Block]) -> None:
         """Do all that they say, in their order."""
+        blocks = list(blocks)
         refused = False
         for block in blocks:
             self.assertTrue(not refused or block.caption == "It prints", f"what is printed is missing: {block}")
             refused = block.caption.startswith("A device is refused")
             self._do(block, int(refused))
             self.done(block)
+        self.assertFalse(refused, f"what is printed is missing: {blocks[-1:]}")
         self.stop()
 
     def done(self, block: Block) -> None:
@@ -112,6 +129,8 @@ class ReadingTestCase(ServerTestCase):
 
     def _do(self, block: Block, code: int) -> None:
         content = self.here(block.content)
+        if block.language == "sh":
+            self.assertNotRegex(content, _ELSEWHERE)
         if block.file is not None:
             path = self.directory / block.file
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,9 +144,8 @@ class ReadingTestCase(ServerTestCase):
             self.stop()
             self._start(content)
         elif block.language in RUN:
-            ended = self._ended(block.language, content)
-            self.printed = ended.stdout
-            self.assertEqual(code, ended.returncode, f"{content}{ended.stdout}")
+            ended, self.printed = self._run_block(block.language, content)
+            self.assertEqual(code, ended, f"{block.page}, {block.section!r}:\n{content}{self.printed}")
 
     def here(self, content: str) -> str:
         """What the block is on this machine."""
@@ -136,19 +154,26 @@ class ReadingTestCase(ServerTestCase):
         content = said.sub(lambda match: meant[match[0]].replace("$directory", str(self.directory)), content)
         return _PORT.sub(lambda match: self.ports[match[0]], content)
 
-    def _ended(self, language: str, content: str) -> "subprocess.CompletedProcess[str]":
+    def _run_block(self, language: str, content: str) -> tuple[int, str]:
+        """Its exit code, and what it has printed."""
         command = self._bash(content) if language == "sh" else (sys.executable, "-c", content)
-        return subprocess.run(
+        self.spoken_to = True
+        process = subprocess.Popen(
             command,
             cwd=self.directory,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
-            input="secret\n",  # for who asks for a passcode
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=SECONDS,
-            check=False,
+            start_new_session=True,  # so that all of it can be ended
         )
+        try:
+            printed, _ = process.communicate("secret\n", SECONDS)  # for who asks for a passcode
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+        return process.returncode, printed
 
     def _bash(self, commands: str) -> tuple[str, ...]:
         """A shell in the reader's environment; DCMTK's programs are slow without TCP_NODELAY."""
@@ -164,6 +189,7 @@ class ReadingTestCase(ServerTestCase):
         self.server = started = Program(directory=str(self.directory), command=command)
         self.addCleanup(started.kill)
         self.told = None if "twistd" in last else []
+        self.spoken_to = False
         wait_until(lambda: not started.running or is_ready(started, *ports), f"that it listens: {last}", SECONDS)
         self.assertTrue(started.running, f"{last}\n{started.stdout}{started.stderr}")
 
@@ -179,6 +205,7 @@ class ReadingTestCase(ServerTestCase):
             return
         server, told = self.server, self.told
         self.server = None
+        self.assertTrue(told is not None or self.spoken_to, "under twistd it may not yet be there for a signal")
         if told is not None:
             wait_until(lambda: server.stderr.count("\n") >= len(told), f"what the server prints: {told}")
         server.signal(signal.SIGTERM)
@@ -202,6 +229,9 @@ class PageTestCase(ReadingTestCase):
         super().__init_subclass__(**arguments)
         if not hasattr(cls, "page"):
             return
+        missing = [said for said in cls.replaced if said not in cls.page.text]
+        if missing:
+            raise ValueError(f"{cls.page.path} does not have {missing}")
         blocks = cls.page.blocks()
         together = [[block.section for block in blocks]] if cls.walk else cls.together
         known = {title for titles in together for title in titles}

@@ -159,7 +159,7 @@ class ProgramTests(ServerTestCase):
 
     def test_readme(self) -> None:
         """The program of the README, at another port, stores into its directory."""
-        code = Page("README.rst").block("File archive.py").replace("tcp:11112", f"tcp:{self.port}:interface=127.0.0.1")
+        code = Page("README.rst").block("File archive.py").replace("11112", self.port)
         program = self.start(sys.executable, "-c", code)
         self.assertEqual((0x0000, [f"CT.{CT_SMALL_UID}"]), (send(self.port), self.stored()))
         self.assert_ends(program)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import trustme
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.docs.pages import PAGES, Block, Page
 from tests.docs.reading import RUN, PageTestCase
@@ -17,9 +17,13 @@ from tests.interop import CT_SMALL_UID
 from tests.servers import ROOT
 
 # How a line begins that a reader would type.
-_COMMAND = re.compile(r"\s*(\$ |\S*bin/|storescp |storescu |twistd |python3? |pip |apt |apt-get )")
+_COMMAND = re.compile(
+    r"\s*(\$ |\S*bin/|storescp |storescu |twistd |python3? |pip |apt |apt-get |curl |openssl |git |mkdir |sudo |\./)"
+)
 # Blocks that are none of ours.
 _BARE = re.compile(r"(?m)^(?! *\.\. ).*::$|^ *\.\. (?:code-block::$|(?:code|sourcecode|parsed-literal)::.*)|^ *>>> .*")
+# All blocks, as loosely as docutils reads them.
+_DIRECTIVE = re.compile(r"(?mi)^ *\.\.\s+(?:code-block|code|literalinclude|prompt|sourcecode|parsed-literal)\s*::")
 _EXTRAS = re.compile(r"(?:'\.|storescp)\[([\w,]+)\]")
 _KNOWN = {"sh", "python", "text", "toml", "json", "yaml", "ini"}
 _ALL_TESTS = ".venv/bin/python3 -m twisted.trial tests"
@@ -35,7 +39,18 @@ class CheckoutTestCase(PageTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.needs("git", "storescu")
-        command = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+        if not (ROOT / ".git").exists():
+            raise SkipTest("needs a checkout, not an archive, to know what is in it")
+        command = (
+            "git",
+            "-c",
+            f"safe.directory={ROOT}",
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+        )
         listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
         for path in filter(Path.is_file, map(ROOT.joinpath, listed.rstrip("\0").split("\0"))):
             copy = self.directory / path.relative_to(ROOT)
@@ -184,6 +199,7 @@ class EveryPageTests(SynchronousTestCase):
         for page in PAGES:
             bare = _BARE.findall(page.text)
             self.assertEqual((page, []), (page, bare))
+            self.assertEqual((page, len(_DIRECTIVE.findall(page.text))), (page, len(page.blocks())))
             languages = {block.language for block in page.blocks() if block.file is None}
             self.assertEqual((page, set()), (page, languages - _KNOWN))
 
