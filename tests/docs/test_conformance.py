@@ -1,23 +1,19 @@
 """docs/conformance.rst: it is the statement of a server without options."""
 
-import importlib.util
 import shutil
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from xml.etree import ElementTree
 
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
+from tests.docs.building import DIRECTIVES, build
 from tests.program.test_markup import SECTIONS
 from tests.servers import ROOT
 
 CONF = f"""\
-import sys
-
-sys.path.append({str(ROOT / "docs")!r})
+{DIRECTIVES}
 extensions = ["conformance_statement"]
 root_doc = "conformance"
 xml_pretty = False
@@ -27,15 +23,10 @@ xml_pretty = False
 @cache
 def built(builder: str) -> str:
     """What Sphinx makes of the page, without a warning."""
-    if importlib.util.find_spec("sphinx") is None:
-        raise SkipTest("needs Sphinx")
     with TemporaryDirectory() as directory:
         Path(directory, "conf.py").write_text(CONF)
         shutil.copy(ROOT / "docs" / "conformance.rst", directory)
-        command = [sys.executable, "-m", "sphinx", "-b", builder, "-W", "-q", directory, f"{directory}/out"]
-        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        if ended.returncode:
-            raise AssertionError(ended.stderr)
+        build(builder, Path(directory), Path(directory, "out"))
         return Path(directory, "out", f"conformance.{builder}").read_text()
 
 

@@ -1,15 +1,14 @@
 """The manual page has all options, and is what the programs that show such pages understand."""
 
-import importlib.util
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from storescp.program.options import OPTIONS
+from tests.docs.building import build
 from tests.program import make_directory
 from tests.servers import ROOT
 
@@ -17,29 +16,8 @@ from tests.servers import ROOT
 class ManualTests(SynchronousTestCase):
     def build(self) -> Path:
         """Make the page, without a warning."""
-        if importlib.util.find_spec("sphinx") is None:
-            raise SkipTest("needs Sphinx")
         directory = Path(make_directory(self))
-        built = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "sphinx",
-                "-b",
-                "man",
-                "-W",
-                "-q",
-                "-d",
-                f"{directory}/trees",
-                "docs",
-                str(directory),
-            ],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        self.assertEqual((0, "", ""), (built.returncode, built.stdout, built.stderr))
+        build("man", ROOT / "docs", directory)
         return directory / "storescp.1"
 
     def test_options(self) -> None:
