@@ -27,6 +27,7 @@ html_theme_options = {"page_width": "1200px", "body_max_width": "none", "descrip
 html_static_path = ["_static"]
 html_css_files = ["style.css"]
 man_pages = [("storescp", "storescp", "receive DICOM instances and store them as files", "", 1)]
+toc_object_entries = False
 maximum_signature_line_length = 100
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False

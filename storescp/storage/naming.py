@@ -13,7 +13,8 @@ LONGEST_USABLE = 128  # what devices send instead is a little longer, or has let
 def file_name(sop_class_uid: str, sop_instance_uid: str) -> str:
     """``CT.<UID>``: one path component, no leading dot, and never the same for two UIDs of one SOP Class.
 
-    A UID that is not one by PS3.5 9.1 is replaced by a digest. Raises `StoreFailure` for none at all.
+    A UID that is not one by PS3.5 9.1 is replaced by a digest. Raises `StoreFailure` for one that is
+    empty, longer than anybody could mean, or not printable ASCII.
     """
     prefix = prefix_of(sop_class_uid)
     if len(sop_instance_uid) <= LONGEST_UID and _UID.fullmatch(sop_instance_uid):

@@ -75,6 +75,8 @@ class Page:
         if "code-block" in match[0].partition("::")[0]:
             outdented = re.sub(f"(?m)^{match['indent']}   ", "", match["content"])
             return Block(self.path, section, match["argument"], caption, outdented.strip("\n") + "\n")
+        if "start-at" in options:  # a part, for reading
+            return Block(self.path, section, "text", caption, "")
         file = (ROOT / self.path).parent / match["argument"]
         return Block(self.path, section, options.get("language", ""), caption, file.read_text())
 

@@ -74,7 +74,7 @@ class PynetdicomTestCase(InteropTestCase):
     def associate(self, port: int, contexts: Sequence[PresentationContext], **options: Any) -> Association:
         ae = AE(ae_title="PYNETDICOM")
         ae.requested_contexts = list(contexts)
-        ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 30
+        ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 120
         handlers: list[Any] = [(evt.EVT_CONN_OPEN, send_at_once)]
         association = ae.associate("127.0.0.1", port, evt_handlers=handlers, **options)
         self.addCleanup(association.abort)

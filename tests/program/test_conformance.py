@@ -184,6 +184,7 @@ class AnswerTests(ServingTestCase):
         self.assertIn("A context of another SOP Class is answered with result 3 of PS3.8 Table 9-18", words)
         self.assertIn("one with none of these transfer syntaxes with 4.", words)
         self.assertIn("where the requestor will not be SCU, the context is answered with 1.", words)
+        self.assertIn(": uncompressed ones come first, then what loses nothing. ", words)
         contexts = [
             PresentationContextRQ(1, PRIVATE, (IMPLICIT,)),
             PresentationContextRQ(3, "1.2.840.10008.5.1.4.1.2.1.1", (IMPLICIT,)),  # Patient Root FIND
@@ -228,6 +229,7 @@ class AnswerTests(ServingTestCase):
     def test_window(self) -> None:
         """The window is that of the answer to who proposes one."""
         told = self.start().words("4.2.1.2.3")
+        self.assertIn(" They are answered as they end, in any order. It invokes none.", told)
         most = int(re.findall(r"^As many .* proposes, (\d+) at most; one, where none is proposed\. ", told)[0])
         for proposed, performed in ((1, 1), (5, 5), (most, most), (most + 1, most), (0xFFFF, most), (0, most)):
             window = AsynchronousOperationsWindow(proposed, 7)
@@ -564,6 +566,7 @@ class StorageTests(ServingTestCase):
             words = self.words(durability=durability)
             self.assertTrue(words.startswith("Level 2 (Full) of PS3.4 B.4.1: all attributes are kept"), words)
             self.assertIn("byte for byte what came, in the transfer syntax in which it came", words)
+            self.assertIn("; no element is coerced, and digital signatures stay what they are (level 3). ", words)
             self.assertIn(f"Success says that {told}. ", words)
             self.disk.calls.clear()
             scu = self.scu()
@@ -613,6 +616,7 @@ class StorageTests(ServingTestCase):
             "It accepts, without conformance to PS3.4 Annex B (4.2.1.4.1.4), these SOP Classes:", told.words("4.2.1.1")
         )
         self.assertIn("answered and forgotten (``--ignore``)", told.words("4.2.1.4.1.4"))
+        self.assertNotIn("may be taken later", told.words("4.2.1.4.1.4"))
         self.assertIn("-> | nothing |", told.words("4.1.1"))
         self.assertIn("by C-STORE receives instances and forgets them.", told.words("4.1.2"))
         self.assertTrue(told.words("1").startswith("storescp receives instances and forgets them."))
@@ -813,6 +817,7 @@ class SentenceTests(SynchronousTestCase):
             words = Told.of(config).words("7.1")
             self.assertIn(f" A certificate of the remote AE is {demanded}. ", words)
             self.assertIn(by_twisted, words)
+            self.assertIn(" of certificates must have 112 bits of security. Revocation is not looked at. ", words)
 
 
 class ConfigurationTests(SynchronousTestCase):
