@@ -1,14 +1,17 @@
 """A storescp in a process of its own, for tests that see no more of it than a user does."""
 
 import os
+import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -39,6 +42,18 @@ class Ended:
     code: int
     stdout: str
     stderr: str
+
+
+# Below those that the system gives to connections, which it could do before a server is started.
+_candidates = iter(random.sample(range(20000, 32768), 4000))
+
+
+def free_port() -> int:
+    """One that nobody has at any address, and that was not given before."""
+    for port in _candidates:
+        with suppress(OSError), socket.create_server(("", port)):
+            return port
+    raise AssertionError("no port is free")
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = START) -> None:

@@ -7,15 +7,12 @@ any; how storescu says that its connection has failed, too.
 
 import itertools
 import os
-import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,7 +20,7 @@ from twisted.trial.unittest import SkipTest
 
 from tests.docs.pages import Block, Page
 from tests.interop import CT_SMALL
-from tests.servers import ROOT, Program, ServerTestCase, wait_until
+from tests.servers import ROOT, Program, ServerTestCase, free_port, wait_until
 
 RUN = ("sh", "python")  # the languages of what a reader runs
 SECONDS = 300  # for a command; some install what they need
@@ -46,18 +43,6 @@ _BARE_PROGRAMS = {"python3": f'exec "{getattr(sys, "_base_executable", sys.execu
 
 # Where the reader of a page may write, and its test may not.
 _ELSEWHERE = re.compile(r"(?<![\w.$/-])/(?:etc|home|lib|opt|root|srv|usr(?!/s?bin/)|var)\b")
-
-
-# Below those that the system gives to connections, which it could do before a server is started.
-_candidates = iter(random.sample(range(20000, 32768), 4000))
-
-
-def free_port() -> str:
-    """One that nobody has at any address, and that was not given before."""
-    for port in _candidates:
-        with suppress(OSError), socket.create_server(("", port)):
-            return str(port)
-    raise AssertionError("no port is free")
 
 
 def is_listening(port: str) -> bool:
@@ -94,7 +79,7 @@ class ReadingTestCase(ServerTestCase):
         # pynetdicom installs a storescu beside our Python.
         beside = str(Path(sys.executable).parent)
         self.path = os.pathsep.join([str(self.bin), *(each for each in os.get_exec_path() if each != beside)])
-        self.ports = {port: free_port() for port in _PORTS}
+        self.ports = {port: str(free_port()) for port in _PORTS}
         self.server: Program | None = None
         self.told: list[str] | None = None  # what the server is said to print; None where that is not compared
         self.spoken_to = False  # whether something was run while it was there

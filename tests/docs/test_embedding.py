@@ -18,10 +18,10 @@ from twisted.trial.unittest import SynchronousTestCase
 import storescp
 import storescp.testing
 from tests.docs.pages import Page
-from tests.docs.reading import free_port, is_listening, is_ready
+from tests.docs.reading import is_listening, is_ready
 from tests.interop import CT_SMALL, CT_SMALL_UID
 from tests.senders import Sender, c_store, data_set_of
-from tests.servers import ROOT, TWISTD, Program, ServerTestCase, wait_until
+from tests.servers import ROOT, TWISTD, Program, ServerTestCase, free_port, wait_until
 
 PAGE = Page("docs/embedding.rst")
 EXAMPLES = ROOT / "docs" / "examples"
@@ -62,7 +62,7 @@ class ProgramTests(ServerTestCase):
         for path in EXAMPLES.glob("*.py"):
             shutil.copy(path, self.directory)
         (self.directory / "images").mkdir()
-        self.port = free_port()
+        self.port = str(free_port())
 
     def start(self, *command: str) -> Program:
         """Run it until it listens."""
@@ -106,7 +106,7 @@ class ProgramTests(ServerTestCase):
 
     def test_beside_web(self) -> None:
         """The web server in the same process shows the latest instance first, and no more of them than it has room."""
-        web_port = free_port()
+        web_port = str(free_port())
         program = self.start(sys.executable, "beside_web.py", self.port, web_port)
         self.assertEqual([0x0000] * 21, [send(self.port) for _ in range(21)])
         with urllib.request.urlopen(f"http://127.0.0.1:{web_port}/", timeout=10) as page:
@@ -135,7 +135,7 @@ class ProgramTests(ServerTestCase):
         """Each of them lets an instance that is under way finish when SIGTERM comes."""
         for name, *arguments in (
             ("own_storage.py", "instances.db"),
-            ("beside_web.py", free_port()),
+            ("beside_web.py", str(free_port())),
             ("counting_observer.py",),
         ):
             program = self.start(sys.executable, name, self.port, *arguments)

@@ -12,10 +12,9 @@ from urllib.request import urlopen
 from twisted.trial.unittest import SkipTest
 
 from tests.docs.pages import Page
-from tests.docs.reading import free_port
 from tests.packaging.test_systemd import UNITS, settings, systemd
 from tests.senders import send
-from tests.servers import INCOMING, SCRIPT, TWISTD, ServerTestCase, wait_until
+from tests.servers import INCOMING, SCRIPT, TWISTD, ServerTestCase, free_port, wait_until
 
 PAGE = Page("docs/service.rst")
 
@@ -125,7 +124,7 @@ class UnitsTests(ServerTestCase):
     def test_by_hand(self) -> None:
         """A socket that is handed over by hand, by the command of the page, is one that the server takes."""
         command = re.findall(r"``(systemd-socket-activate .*?)``", PAGE.section("With systemd"))[0]
-        port = free_port()
+        port = str(free_port())
         activate, *arguments = shlex.split(command.replace("11112", port))
         at = arguments.index("storescp")
         arguments[at : at + 1] = ["--setenv=PYTHONPATH", *SCRIPT]

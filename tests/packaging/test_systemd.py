@@ -18,7 +18,7 @@ from storescp.errors import CannotStart
 from storescp.program.configuration_file import ConfigurationFile
 from tests.program import make_directory
 from tests.senders import Sender, c_store, data_set_of, data_set_with, send
-from tests.servers import INCOMING, ROOT, SCRIPT, START, TWISTD, Program, ServerTestCase, wait_until
+from tests.servers import INCOMING, ROOT, SCRIPT, START, TWISTD, Program, ServerTestCase, free_port, wait_until
 
 UNITS = ROOT / "contrib" / "systemd"
 SERVICE = UNITS / "storescp.service"
@@ -105,13 +105,6 @@ class SampleTests(SynchronousTestCase):
         suggested, count = re.subn(r"(?m)^#(?=[a-z-]+ = )", "", SAMPLE.read_text())
         self.assertGreater(count, 10)
         self.assertEqual(11112, self.read(suggested).port)
-
-
-def free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
 
 
 class ActivationTests(ServerTestCase):

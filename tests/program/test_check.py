@@ -47,6 +47,7 @@ from tests.servers import (
     Program,
     ServerTestCase,
     files_in,
+    free_port,
     wait_until,
     without,
 )
@@ -392,8 +393,7 @@ class LikeAStartTests(CheckTestCase):
 
     def test_afterwards(self) -> None:
         """A server starts at once on the same port, with the same names."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
+        port = free_port()
         line = (f"--listen=tcp:{port}:interface=127.0.0.1", "--listen=unix:socket", LOOPBACK)
         self.settings(*line)
         self.assertEqual(INCOMING, self.left)

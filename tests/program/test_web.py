@@ -32,7 +32,7 @@ from tests.program.test_service import ServiceTestCase as _ServiceTestCase
 from tests.recorders import RecordingSink, RecordingStorage
 from tests.senders import ASSOCIATE_RQ, NotAccepted, Sender, c_store, data_set_with, send
 from tests.senders import associate_rq as bytes_of_rq
-from tests.servers import LOOPBACK, SCRIPT, TWISTD, Server, ServerTestCase, wait_until, without_addresses
+from tests.servers import LOOPBACK, SCRIPT, TWISTD, Server, ServerTestCase, free_port, wait_until, without_addresses
 from tests.watch.test_site import GUARDS, TEXT, Answer, Visitor, answers
 
 ROOM = Room(place="/srv/images", free=3_000, total=5_000, temporary=2)
@@ -842,8 +842,7 @@ class ProgramTests(ProcessTestCase):
 
     def test_twistd(self) -> None:
         """Under twistd it is the same, and its lines are few."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.web = free.getsockname()
+        self.web = "127.0.0.1", free_port()
         server = self.serve(LOOPBACK, f"--http={self.web[1]}", command=TWISTD)
         send(server.address)
         self.assertEqual(
