@@ -12,7 +12,7 @@ from string import Template
 from storescp.config import Config, ConfigError
 from storescp.errors import STATUS_WORDS, Status
 from storescp.program.command_line import Asked
-from storescp.program.endpoints import without_tls
+from storescp.program.endpoints import parts_of, without_tls
 from storescp.program.gate import has_list, verifies
 from storescp.program.markup import literal, paragraph, table
 from storescp.program.options import OPTIONS, Option
@@ -139,7 +139,7 @@ def _associations(config: Config) -> dict[str, str]:
 
 def _over_tls(config: Config) -> str:
     """Where a certificate is demanded, if that is not so of all endpoints."""
-    everywhere = all(each.startswith("tls:") for each in _places(config))
+    everywhere = all(over_tls for over_tls, _, _ in map(parts_of, _places(config)))
     return "" if everywhere else " on the endpoints that begin with ``tls:``"
 
 
@@ -290,7 +290,7 @@ def _addresses(config: Config) -> dict[str, str]:
     where = ", ".join(map(literal, places)) or "where it is told to: no port was given"
     proxied = "The PROXY protocol, before anything else, on the endpoints of 4.4.1 with ``haproxy:`` in them."
     protocols = [
-        proxied if any(each.removeprefix("tls:").startswith("haproxy:") for each in places) else "",
+        proxied if any(behind_proxy for _, behind_proxy, _ in map(parts_of, places)) else "",
         f"HTTP, to be watched, on {literal(config.http)} (``--http``)." if config.http is not None else "",
     ]
     return {
@@ -343,7 +343,7 @@ _PROFILES = {
 
 def _tls(config: Config) -> str:
     # Twisted's own, whose options are in its description.
-    others = any(each.removeprefix("haproxy:").startswith("ssl:") for each in _places(config))
+    others = any(not over_tls and inner.startswith("ssl:") for over_tls, _, inner in map(parts_of, _places(config)))
     twisted = "TLS of the endpoints that begin with ``ssl:`` is by none of the profiles of PS3.15." if others else ""
     if config.tls_cert is None:
         return paragraph(twisted or "None: what is sent is not encrypted (``--tls-cert``).")

@@ -14,6 +14,7 @@ _ANY_PORT = re.compile(r"(tls:|haproxy:)*((tcp6?|ssl):(port=)?)?0(:|$)")
 _COLON = re.compile(r"(?<!\\):")
 _BELOW_TCP = ("tcp", "tcp6", "ssl")
 _HAPROXY = "haproxy:"
+TLS_PREFIX = "tls:"  # which is ours: Twisted has ssl:
 
 
 def has_any_port(description: str) -> bool:
@@ -35,6 +36,15 @@ def nearby(description: str) -> str:
         return description
     prefix = _HAPROXY if description.startswith(_HAPROXY) else ""
     return prefix + ":".join([kind, parts[0], own, *parts[2:]])
+
+
+def parts_of(description: str) -> tuple[bool, bool, str]:
+    """Whether TLS is spoken, whether a PROXY header comes before it, and the endpoint of Twisted's below."""
+    below_tls = description.removeprefix(TLS_PREFIX)
+    inner = below_tls.removeprefix(_HAPROXY)
+    if inner.startswith((TLS_PREFIX, _HAPROXY)):  # within TLS, the certificate would be the proxy's
+        raise ConfigError("listen", f"{description}: it is {TLS_PREFIX}{_HAPROXY}ENDPOINT, in this order and each once")
+    return below_tls != description, inner != below_tls, inner
 
 
 def server_endpoint(field: str, description: str, inner: str, reactor: Any) -> IStreamServerEndpoint:

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from storescp.config import Config, ConfigError
 from storescp.errors import CannotStart
 from storescp.interfaces import IAssociationObserver, IStorage
-from storescp.program.endpoints import is_local, server_endpoint
+from storescp.program.endpoints import TLS_PREFIX, is_local, parts_of, server_endpoint
 from storescp.program.gate import checkers_for, is_guarded, tls_for, web_for
 from storescp.program.proxied import proxied
 from storescp.server.access import Access
@@ -33,10 +33,6 @@ if TYPE_CHECKING:
     from storescp.program.web import Web  # of an extra
 
 _log = Logger()
-
-# What stands before an endpoint that it is not Twisted who adds to it.
-_PROXIED = "haproxy:"
-_TLS = "tls:"
 
 
 class Reloadable(Protocol):
@@ -238,7 +234,7 @@ def assemble(config: Config, reactor: Any, given: Given) -> StorageSCPService:
     factory = StorageSCPFactory(config, storage, reactor, observers, access=access)
     listening = []
     for each in descriptions:
-        asked = identified or is_guarded(config, each.startswith(_TLS))
+        asked = identified or is_guarded(config, each.startswith(TLS_PREFIX))
         listening.append(Listening(each, _endpoint(each, reactor, access, tls), asked))
     read = [access if config.allow_file is not None else None, tls, audit, *checkers]
     reloadables = [each for each in read if hasattr(each, "reload")]
@@ -262,32 +258,23 @@ def descriptions_of(config: Config) -> tuple[str, ...]:
     if config.port is None and not config.listen:
         raise ConfigError("listen", "neither a port nor an endpoint to listen on is given")
     over_tls = config.tls_cert is not None
-    with_tls = [each for each in config.listen if _parts(each)[0]]
+    with_tls = [each for each in config.listen if parts_of(each)[0]]
     if with_tls and not over_tls:
         raise ConfigError("listen", f"{with_tls[0]}: it needs --tls-cert")
     if over_tls and config.port is None and not with_tls:
-        raise ConfigError("listen", f"with --tls-cert one of them must begin with {_TLS}, such as tls:tcp:2762")
-    port = [] if config.port is None else [f"{_TLS if over_tls else ''}tcp:{config.port}"]
+        raise ConfigError("listen", f"with --tls-cert one of them must begin with {TLS_PREFIX}, such as tls:tcp:2762")
+    port = [] if config.port is None else [f"{TLS_PREFIX if over_tls else ''}tcp:{config.port}"]
     return (*port, *config.listen)
 
 
 def _endpoint(description: str, reactor: Any, access: Access, tls: Any) -> IStreamServerEndpoint:
-    over_tls, behind_proxy, inner = _parts(description)
+    over_tls, behind_proxy, inner = parts_of(description)
     endpoint = server_endpoint("listen", description, inner, reactor)
     if behind_proxy:
         endpoint = proxied(endpoint, access.refusal)
     if over_tls:
         endpoint = tls.over(endpoint, reactor)
     return endpoint
-
-
-def _parts(description: str) -> tuple[bool, bool, str]:
-    """Whether TLS is spoken, whether a PROXY header comes before it, and the endpoint of Twisted's below."""
-    below_tls = description.removeprefix(_TLS)
-    inner = below_tls.removeprefix(_PROXIED)
-    if inner.startswith((_TLS, _PROXIED)):  # within TLS it would be the certificate of the proxy that is asked for
-        raise ConfigError("listen", f"{description}: it is {_TLS}{_PROXIED}ENDPOINT, in this order and each once")
-    return below_tls != description, inner != below_tls, inner
 
 
 def run_service(reactor: Any, service: StorageSCPService, started: Callable[[], object]) -> None:
